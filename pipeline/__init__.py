@@ -1,0 +1,1 @@
+"""Garam: a service that keeps Korean search fresh."""
