@@ -1,0 +1,57 @@
+"""What a stage works with: configuration, store, artifacts, cluster; each opened when first used.
+
+The GPU worker builds the same object and never touches ``store`` or ``cluster``: it holds no address of either.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.artifacts import Artifacts
+from pipeline.config import Config, load
+
+if TYPE_CHECKING:
+    from pipeline.search import Cluster
+    from pipeline.store import Store
+
+
+def state_folder() -> Path:
+    """The one folder of this installation's state: ``$GARAM_STATE``, else ``.state`` beside the code."""
+    return Path(os.environ.get("GARAM_STATE") or Path(__file__).resolve().parent.parent / ".state")
+
+
+@dataclass(frozen=True)
+class Context:
+    """One installation of Garam, as seen by a command, a task or a test."""
+
+    config: Config
+
+    @classmethod
+    def open(cls, config: Path | str | None = None) -> Context:
+        """The context of a configuration file (see `pipeline.config.load` for how it is found)."""
+        return cls(load(config))
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """The artifact store."""
+        return Artifacts(self.config.storage.artifacts or state_folder() / "artifacts")
+
+    @cached_property
+    def store(self) -> Store:
+        """The database, migrated by whoever set it up."""
+        from pipeline.local.discover import database_url
+        from pipeline.store import Store
+
+        return Store(database_url())
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """OpenSearch."""
+        from pipeline.local.discover import opensearch_url
+        from pipeline.search import Cluster
+
+        return Cluster(opensearch_url())

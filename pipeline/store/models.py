@@ -1,0 +1,114 @@
+"""Models, and which of them is the base, the head and the champion."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Connection
+
+from pipeline.errors import UsageError
+from pipeline.store.schema import generations, models
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A row of ``models``: an artifact with its card and its place in the training line."""
+
+    id: int
+    artifact: str
+    kind: str  # base, trained
+    parent_id: int | None
+    training_set_id: int | None
+    day: dt.date | None
+    known_by: dt.datetime | None
+    vocabulary_hash: str
+    vectors: str | None
+    card: dict[str, Any]
+    healthy: bool
+    created_at: dt.datetime
+
+
+_COLUMNS = [models.c[name] for name in Model.__slots__]
+
+
+def register(
+    conn: Connection,
+    *,
+    artifact: str,
+    kind: str,
+    vocabulary_hash: str,
+    card: dict[str, Any],
+    parent_id: int | None = None,
+    training_set_id: int | None = None,
+    day: dt.date | None = None,
+    known_by: dt.datetime | None = None,
+    vectors: str | None = None,
+) -> int:
+    """The id of the model with this artifact, new or already there (the same artifact is the same model)."""
+    values = {
+        "artifact": artifact,
+        "kind": kind,
+        "vocabulary_hash": vocabulary_hash,
+        "card": card,
+        "parent_id": parent_id,
+        "training_set_id": training_set_id,
+        "day": day,
+        "known_by": known_by,
+        "vectors": vectors,
+    }
+    statement = insert(models).values(values).on_conflict_do_nothing(index_elements=["artifact"])
+    conn.execute(statement)
+    if vectors is not None:
+        conn.execute(sa.update(models).where(models.c.artifact == artifact).values(vectors=vectors))
+    return int(conn.execute(sa.select(models.c.id).where(models.c.artifact == artifact)).scalar_one())
+
+
+def _one(conn: Connection, query: sa.Select[Any]) -> Model | None:
+    row = conn.execute(query).one_or_none()
+    return Model(*row) if row is not None else None
+
+
+def get(conn: Connection, model_id: int) -> Model:
+    """The model with this id; UsageError when there is none."""
+    model = _one(conn, sa.select(*_COLUMNS).where(models.c.id == model_id))
+    if model is None:
+        raise UsageError(f"there is no model {model_id}: `garam models` lists them")
+    return model
+
+
+def base(conn: Connection) -> Model | None:
+    """The newest base model: its vocabulary is the one that is counted and trained with."""
+    return _one(conn, sa.select(*_COLUMNS).where(models.c.kind == "base").order_by(models.c.id.desc()).limit(1))
+
+
+def head(conn: Connection, vocabulary_hash: str) -> Model | None:
+    """The newest healthy model of the training line with this vocabulary; the base when nothing was trained yet."""
+    query = (
+        sa.select(*_COLUMNS)
+        .where(models.c.vocabulary_hash == vocabulary_hash, models.c.healthy)
+        .order_by((models.c.kind == "trained").desc(), models.c.day.desc().nulls_last(), models.c.id.desc())
+        .limit(1)
+    )
+    return _one(conn, query)
+
+
+def champion(conn: Connection) -> Model | None:
+    """The model of the generation that is live behind the alias; None before the first deployment."""
+    query = (
+        sa.select(*_COLUMNS).join(generations, generations.c.model_id == models.c.id).where(generations.c.status == "live")
+    )
+    return _one(conn, query)
+
+
+def all_models(conn: Connection) -> list[Model]:
+    """Every model, newest first."""
+    return [Model(*row) for row in conn.execute(sa.select(*_COLUMNS).order_by(models.c.id.desc()))]
+
+
+def mark_unhealthy(conn: Connection, model_id: int) -> None:
+    """Take a model out of the training line: the next training starts from an older one."""
+    conn.execute(sa.update(models).where(models.c.id == model_id).values(healthy=False))
