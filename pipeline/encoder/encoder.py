@@ -1,0 +1,273 @@
+"""Text to sparse vectors: documents through a masked language model, queries through a table of weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline.encoder import folder as files
+from pipeline.encoder.module import SparseDocumentEncoder, bf16_is_fast
+from pipeline.encoder.vocabulary import blocked_tokens, vocabulary_hash
+from pipeline.errors import BadInputError, CorruptArtifactError
+
+MAX_LENGTH = 512
+"""Tokens of a text that are read, special tokens included, where the model's positions do not end earlier."""
+Precision = Literal["auto", "float32", "bfloat16"]
+Progress = Callable[[int, int], None]
+
+
+def _surface(tokenizer: Any) -> Callable[[str], str] | None:
+    """How a stored token reads, for vocabularies that are not WordPiece (their decoder says it)."""
+    backend = tokenizer.backend_tokenizer
+    kind = json.loads(backend.to_str())["model"].get("type")
+    decoder = backend.decoder
+    if kind == "WordPiece" or decoder is None:
+        return None
+    return lambda token: str(decoder.decode([token])).strip()
+
+
+def _positions(config: Any) -> int:
+    """How many tokens a model can read. RoBERTa counts its positions from padding_idx + 1."""
+    positions = int(getattr(config, "max_position_embeddings", MAX_LENGTH) or MAX_LENGTH)
+    if "roberta" in str(getattr(config, "model_type", "")):
+        positions -= int(getattr(config, "pad_token_id", 1) or 1) + 1
+    return min(positions, MAX_LENGTH)
+
+
+class Encoder:
+    """An inference-free sparse encoder: document vectors from a model, query vectors from a table.
+
+    ``score(query, document) = encode_queries([query]) @ encode_documents([document]).T``. A document's weights are
+    ``log1p(relu(max over positions of logits))``; a query's are the ``query_weights`` of its tokens, each once.
+    Tokenisation is deterministic and the tokenizer's own: the base model built by ``pipeline.training.base`` uses
+    NFC and lower case (Latin letters only; Hangul has no case), hub models whatever they were trained with.
+
+    Attributes: ``module`` (the torch module, for training), ``tokenizer``, ``vocabulary`` (V strings, index = id),
+    ``vocabulary_hash``, ``blocked`` (bool (V,)), ``query_weights`` (float32 (V,), 0 where blocked), ``max_length``
+    (tokens), ``device``, ``precision``.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        tokenizer: Any,
+        query_weights: NDArray[np.float32] | None = None,
+        *,
+        device: str | None = None,
+        max_length: int | None = None,
+        precision: Precision = "auto",
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        """``model`` is a transformers model with a masked-LM head, ``tokenizer`` its fast tokenizer. ``facts`` are
+        written into ``garam.json``. Raises BadInputError where the two do not belong together."""
+        size = int(model.config.vocab_size)  # type: ignore[union-attr, arg-type]
+        table: dict[str, int] = tokenizer.get_vocab()
+        if not table or max(table.values()) >= size or len(table) < size // 2:
+            raise BadInputError(
+                f"The tokenizer has {len(table)} tokens and the model {size}: they do not belong together."
+            )
+        self.vocabulary: list[str] = [f"[unused-{index}]" for index in range(size)]
+        for token, index in table.items():
+            self.vocabulary[index] = token
+        special = [*tokenizer.all_special_tokens, *(name for name in self.vocabulary if name.startswith("[unused-"))]
+        self.blocked: NDArray[np.bool_] = blocked_tokens(self.vocabulary, special, _surface(tokenizer))
+        self.vocabulary_hash = vocabulary_hash(tokenizer.backend_tokenizer.to_str())
+        self.tokenizer = tokenizer
+        self.facts = dict(facts or {})
+        self.max_length = min(max_length or MAX_LENGTH, _positions(model.config), int(tokenizer.model_max_length))
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.precision: Precision = precision
+        try:
+            self.module = SparseDocumentEncoder(model, torch.from_numpy(self.blocked)).to(self.device)
+        except ValueError as error:
+            raise BadInputError(f"The model cannot be used as an encoder: {error}.") from error
+        self.set_query_weights(np.ones(size, np.float32) if query_weights is None else query_weights)
+
+    # ------------------------------------------------------------------ loading and saving
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: str | None = None,
+        max_length: int | None = None,
+        precision: Precision = "auto",
+    ) -> Encoder:
+        """Read an encoder, or any local transformers folder with a masked-LM head (query weights 1).
+
+        ``device`` is a torch device, by default the GPU if there is one; ``max_length`` in tokens, by default what
+        was saved. Nothing is fetched and no code of the folder is run. Raises BadInputError where there is no usable
+        model, CorruptArtifactError where the folder is half-written, changed, or its parts do not agree.
+        """
+        from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+        place = Path(folder)
+        facts = files.check_folder(place)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+            model, report = AutoModelForMaskedLM.from_pretrained(
+                place, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
+                output_loading_info=True,
+            )  # fmt: skip
+        except Exception as error:  # transformers raises whatever its parts raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise BadInputError(f"{place} cannot be loaded as a masked language model: {reason}.") from error
+        if report["missing_keys"]:
+            raise BadInputError(
+                f"{place} has no trained masked-LM head ({len(report['missing_keys'])} weights are missing): "
+                "build a base from it first."
+            )
+        encoder = cls(
+            model, tokenizer, _read_weights(place), device=device, max_length=max_length, precision=precision,
+            facts={key: value for key, value in facts.items() if key not in ("files", "format")},
+        )  # fmt: skip
+        if facts and facts.get("vocabulary_hash") != encoder.vocabulary_hash:
+            raise CorruptArtifactError(f"{place} was saved with another tokenizer than it holds: save it again.")
+        return encoder
+
+    def save(self, folder: str | Path) -> None:
+        """Write the encoder as one folder, all or nothing; see ``pipeline.encoder.folder`` for its layout.
+
+        Raises BadInputError where the place cannot be written or the disk is full.
+        """
+        with files.atomic_folder(Path(folder)) as work:
+            model: Any = self.module.masked_lm()
+            try:
+                model.save_pretrained(work, safe_serialization=True)
+            finally:
+                self.module.detach_head()
+            backend = self.tokenizer.backend_tokenizer
+            length, self.tokenizer.model_max_length = self.tokenizer.model_max_length, self.max_length
+            try:
+                backend.no_truncation()
+                backend.no_padding()
+                for place in (work, work / files.QUERY_MODULE):
+                    self.tokenizer.save_pretrained(place)
+            finally:
+                self.tokenizer.model_max_length = length
+            files.write_sentence_transformers(work)
+            weights = torch.from_numpy(self.query_weights.copy())
+            save_file({"weight": weights}, str(work / files.QUERY_MODULE / "model.safetensors"), {"format": "pt"})
+            idf = {token: float(weight) for token, weight in zip(self.vocabulary, self.query_weights, strict=True)}
+            files.write_json(work / "idf.json", idf, indent=0)
+            facts = {"vocabulary_hash": self.vocabulary_hash, "max_length": self.max_length}
+            files.write_manifest(work, {**self.facts, **facts})
+
+    # ------------------------------------------------------------------ queries
+    def set_query_weights(self, weights: NDArray[np.float32]) -> None:
+        """Use ``weights`` (V,), non-negative and finite, for queries; blocked tokens get 0.
+
+        Scale is the caller's: by convention the mean over the tokens in use is 1. Raises BadInputError.
+        """
+        table = np.array(weights, dtype=np.float32)
+        if table.shape != (len(self.vocabulary),) or not np.isfinite(table).all() or (table < 0).any():
+            raise BadInputError(
+                f"Query weights must be {len(self.vocabulary)} finite numbers >= 0, one per token of the vocabulary."
+            )
+        table[self.blocked] = 0.0
+        self.query_weights: NDArray[np.float32] = table
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """All token ids of each text without special tokens, cut at ``max_length``; [] for an empty text."""
+        encoded = self.tokenizer(
+            list(texts), add_special_tokens=False, truncation=True, max_length=self.max_length,
+            return_attention_mask=False, return_token_type_ids=False,
+        )  # fmt: skip
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def token_ids(self, text: str) -> list[int]:
+        """The ids of a text's tokens: unique, sorted, without blocked ones."""
+        return sorted({index for index in self._ids([text])[0] if not self.blocked[index]})
+
+    def encode_queries(self, texts: Sequence[str], query_weights: NDArray[np.float32] | None = None) -> sp.csr_matrix:
+        """Queries as rows (n, V) float32: the weight of each of their tokens, once. ``query_weights`` (V,) replaces
+        the model's own for this call. Tokens of weight 0 are left out."""
+        weights = self.query_weights if query_weights is None else np.asarray(query_weights, np.float32)
+        if weights.shape != (len(self.vocabulary),):
+            raise BadInputError(f"Query weights must be {len(self.vocabulary)} numbers, one per token.")
+        rows: list[NDArray[np.int64]] = []
+        for ids in self._ids(texts) if len(texts) else []:
+            unique = np.unique(np.asarray(ids, np.int64))
+            rows.append(unique[~self.blocked[unique] & (weights[unique] > 0)])
+        indptr = np.cumsum([0, *(len(row) for row in rows)])
+        indices = np.concatenate(rows) if rows else np.zeros(0, np.int64)
+        return sp.csr_matrix((weights[indices], indices, indptr), shape=(len(rows), len(self.vocabulary)))
+
+    # ------------------------------------------------------------------ documents
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of document encoding: bfloat16 where the hardware has it and ``precision`` allows."""
+        fast = self.precision == "bfloat16" or (self.precision == "auto" and bf16_is_fast(self.device))
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if fast else nullcontext()
+
+    def batch(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Texts as padded ids and mask, both (n, longest), on the encoder's device, special tokens added."""
+        encoded = self.tokenizer(
+            list(texts), truncation=True, max_length=self.max_length, padding=True, return_tensors="pt",
+            return_token_type_ids=False,
+        )  # fmt: skip
+        return encoded["input_ids"].to(self.device), encoded["attention_mask"].to(self.device)
+
+    def encode_documents(
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = 32,
+        progress: Progress | None = None,
+        max_active: int | None = None,
+    ) -> sp.csr_matrix:
+        """Documents as rows (n, V) float32, in the order given; an empty text gives what its special tokens fire.
+
+        Texts are encoded in batches of about equal length, longest first (so memory trouble shows at once).
+        ``progress(done, total)`` is called after each batch; ``max_active`` keeps the largest weights of a document.
+        Raises BadInputError where memory does not suffice.
+        """
+        order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
+        pieces: list[sp.csr_matrix] = []
+        training = self.module.training
+        self.module.eval()
+        try:
+            for start in range(0, len(order), batch_size):
+                part = [texts[index] for index in order[start : start + batch_size]]
+                with torch.inference_mode(), self.autocast():
+                    weights = self.module(*self.batch(part))
+                    if max_active is not None and max_active < weights.shape[1]:
+                        kept = weights.topk(max_active, dim=1)
+                        weights = torch.zeros_like(weights).scatter_(1, kept.indices, kept.values)
+                pieces.append(sp.csr_matrix(weights.float().cpu().numpy()))
+                if progress:
+                    progress(min(start + batch_size, len(order)), len(order))
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise BadInputError(
+                f"Memory does not suffice for {batch_size} texts of {self.max_length} tokens: use a smaller batch_size."
+            ) from error
+        finally:
+            self.module.train(training)
+        if not pieces:
+            return sp.csr_matrix(np.zeros((0, len(self.vocabulary)), np.float32))
+        back = np.empty(len(order), np.int64)
+        back[np.asarray(order, np.int64)] = np.arange(len(order))
+        return sp.csr_matrix(sp.vstack(pieces, format="csr")[back])
+
+
+def _read_weights(place: Path) -> NDArray[np.float32] | None:
+    """Query weights (V,) of a folder written by ``Encoder.save``; None for a model from elsewhere."""
+    from safetensors.numpy import load_file
+
+    file = place / files.QUERY_MODULE / "model.safetensors"
+    if not file.exists():
+        return None
+    try:
+        return np.asarray(load_file(str(file))["weight"], np.float32)
+    except Exception as error:  # safetensors' own error class is not importable by name
+        raise CorruptArtifactError(f"{file} cannot be read: save the encoder again.") from error

@@ -1,0 +1,144 @@
+"""The document side as a torch module: text ids in, one weight per token of the vocabulary out.
+
+``w = log1p(relu(max over positions of logits))`` (SPLADE-max, arXiv 2109.10086; log1p and relu are monotone, so the
+maximum may come first). The logits of a batch would be B x L x V numbers: 32 x 128 x 32,000 take 500 MB in fp32,
+and their gradient as much again. ``MaxLogits`` keeps only the maxima (B x V), and its gradient touches only the
+entries that somebody asks for: after relu those are the active terms, some hundred of 32,000 a document, so the
+decoder's backward pass costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+BLOCKED_BIAS = -10_000.0
+"""Bias of a blocked dimension's logit: far below anything the decoder makes, and exact enough in fp16 and bf16."""
+CHUNK_BYTES = 48 * 1024 * 1024
+"""Most bytes of logits held at once on a CPU (the last-level cache is about as large)."""
+CHUNK_BYTES_GPU = 1024 * 1024 * 1024
+"""Most bytes of logits held at once on a GPU."""
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """True where bfloat16 matrix products run in hardware: GPUs from Ampere on, CPUs with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def _chunk(hidden: Tensor, rows: int) -> int:
+    """How many documents' logits fit into the chunk, at least one. ``hidden`` is (B, L, H), ``rows`` is V."""
+    limit = CHUNK_BYTES_GPU if hidden.device.type == "cuda" else CHUNK_BYTES
+    return max(1, limit // max(1, hidden.shape[1] * rows * hidden.element_size()))
+
+
+class MaxLogits(torch.autograd.Function):
+    """``max over unmasked positions of (hidden @ weight.T) + bias``: (B, L, H), (V, H), (V,) -> (B, V) fp32.
+
+    Forward holds the logits of a few documents at a time. Backward finds the position of each wanted maximum again
+    from the rows that have a gradient; ties go to the first position.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
+        """See the class. ``mask`` is (B, L), true where a position counts."""
+        ctx.save_for_backward(hidden, weight, mask)
+        low = torch.finfo(hidden.dtype).min
+        table = weight.to(hidden.dtype).t()
+        parts = []
+        step = _chunk(hidden, weight.shape[0])
+        for start in range(0, hidden.shape[0], step):
+            keep = mask[start : start + step]
+            logits = hidden[start : start + step] @ table
+            if not bool(keep.all()):
+                logits.masked_fill_(~keep.unsqueeze(-1), low)
+            parts.append(logits.amax(dim=1))
+        return torch.cat(parts).float() + bias.float()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Gradients of hidden (B, L, H), weight (V, H) and bias (V,) from the one of the maxima (B, V)."""
+        hidden, weight, mask = ctx.saved_tensors
+        (grad,) = grads
+        hidden_grad = torch.zeros_like(hidden, dtype=torch.float32)
+        weight_grad = torch.zeros_like(weight, dtype=torch.float32)
+        for row in range(hidden.shape[0]):
+            wanted = grad[row].nonzero().squeeze(1)
+            if wanted.numel() == 0:
+                continue
+            states, rows, g = hidden[row], weight[wanted], grad[row][wanted].float().unsqueeze(1)
+            logits = rows.to(states.dtype) @ states.t()
+            logits.masked_fill_(~mask[row].unsqueeze(0), torch.finfo(states.dtype).min)
+            position = logits.argmax(dim=1)
+            hidden_grad[row].index_add_(0, position, g * rows.float())
+            weight_grad.index_add_(0, wanted, g * states[position].float())
+        return hidden_grad.to(hidden.dtype), weight_grad.to(weight.dtype), grad.sum(dim=0), None
+
+
+class SparseDocumentEncoder(nn.Module):
+    """A masked language model whose output is one non-negative weight per token of its vocabulary.
+
+    ``model`` is any transformers model with a masked-LM head (BERT, RoBERTa, DistilBERT, ModernBERT ...). Its output
+    projection is taken out of it and applied by ``MaxLogits``; ``masked_lm`` puts it back. The blocked dimensions'
+    bias is set to ``BLOCKED_BIAS``, so they are blocked for everyone who loads the model, too.
+    """
+
+    blocked: Tensor
+
+    def __init__(self, model: nn.Module, blocked: Tensor) -> None:
+        """``blocked`` is a boolean tensor (V,). Raises ValueError where the model has no output projection."""
+        super().__init__()
+        find: Any = getattr(model, "get_output_embeddings", lambda: None)
+        decoder = find()
+        if not isinstance(decoder, nn.Linear) or decoder.out_features != blocked.numel():
+            raise ValueError("the model needs a masked-LM head with one row per token of the vocabulary")
+        path = next(name for name, module in model.named_modules() if module is decoder)
+        self._parent, _, self._attribute = path.rpartition(".")
+        if decoder.bias is None:
+            decoder.bias = nn.Parameter(torch.zeros(decoder.out_features))
+        self.decoder = decoder
+        self.backbone = model
+        self._swap(nn.Identity())
+        self.register_buffer("blocked", blocked.bool(), persistent=False)
+        self.block()
+
+    def _swap(self, module: nn.Module) -> None:
+        setattr(self.backbone.get_submodule(self._parent), self._attribute, module)
+
+    def block(self) -> None:
+        """Set the blocked dimensions' bias (again, after somebody trained or loaded over it)."""
+        with torch.no_grad():
+            self.decoder.bias[self.blocked] = BLOCKED_BIAS
+
+    def masked_lm(self) -> nn.Module:
+        """The transformers model with its output projection in place; call ``detach_head`` when done with it."""
+        self.block()
+        self._swap(self.decoder)
+        return self.backbone
+
+    def detach_head(self) -> None:
+        """Take the output projection out of the transformers model again."""
+        self._swap(nn.Identity())
+
+    def max_logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Largest logit of each token over the positions, (B, L) twice -> (B, V) fp32, with gradients."""
+        backbone: Any = self.backbone
+        hidden: Tensor = backbone(input_ids=input_ids, attention_mask=attention_mask).logits
+        bias = self.decoder.bias
+        assert bias is not None
+        if hidden.dtype == torch.float32 and torch.is_autocast_enabled(hidden.device.type):
+            hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
+        with torch.autocast(hidden.device.type, enabled=False):
+            result = MaxLogits.apply(hidden, self.decoder.weight, bias, attention_mask.bool())
+        assert isinstance(result, Tensor)
+        return result
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Weights of the documents: ids and mask (B, L) -> (B, V) fp32, >= 0, blocked dimensions 0."""
+        logits = self.max_logits(input_ids, attention_mask)
+        return torch.log1p(torch.relu(logits)).masked_fill(self.blocked, 0.0)
