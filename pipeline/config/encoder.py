@@ -8,7 +8,19 @@ from pipeline.config.section import Section, key
 class EncoderConfig(Section):
     """Encoder: how text becomes a sparse vector, in training, evaluation and serving alike."""
 
-    max_length: int = key(160, "tokens of a document that are read; the rest is cut", ge=16, le=512)
+    max_chars: int = key(1000, "characters of an article's text that are searched and encoded; the rest is cut", ge=50)
+    max_length: int = key(256, "tokens of a document that are read; the rest is cut", ge=16, le=512)
     query_max_length: int = key(64, "tokens of a query that are read", ge=4, le=512)
     max_active: int = key(256, "terms of a document that are kept, the heaviest first", ge=16)
     batch_size: int = key(32, "documents encoded at once", ge=1)
+
+    def document_text(self, text: str) -> str:
+        """The part of an article's text that is searched: at most ``max_chars`` characters, cut at a space.
+
+        Everybody who encodes or indexes an article's text asks here, so that vectors (keyed by text) are shared.
+        """
+        text = text.strip()
+        if len(text) <= self.max_chars:
+            return text
+        cut = text.rfind(" ", self.max_chars // 2, self.max_chars + 1)
+        return text[: cut if cut > 0 else self.max_chars].rstrip()
