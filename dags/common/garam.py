@@ -1,0 +1,89 @@
+"""What every DAG file shares: defaults, the day of a run, errors, progress. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Param, get_current_context
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException
+
+if TYPE_CHECKING:
+    from pipeline.context import Context
+
+SEOUL = "Asia/Seoul"
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": "garam",
+    "retries": 3,
+    "retry_delay": dt.timedelta(seconds=30),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": dt.timedelta(minutes=15),
+    "execution_timeout": dt.timedelta(hours=2),
+}
+
+DAY_PARAM = Param(
+    None,
+    type=["null", "string"],
+    format="date",
+    title="Day",
+    description="Day in Seoul (YYYY-MM-DD). Empty: the run's partition, or yesterday.",
+)
+
+
+def gpu_queue() -> dict[str, Any]:
+    """Arguments that send a task to the GPU worker; none where no remote executor is configured (it runs locally)."""
+    executors = conf.get("core", "executor", fallback="LocalExecutor")
+    for name in ("EdgeExecutor", "CeleryExecutor"):
+        if name in executors:
+            return {"queue": "gpu", "executor": name}
+    return {}
+
+
+@contextmanager
+def garam() -> Iterator[Context]:
+    """The pipeline's context for one task; errors that a retry cannot mend fail the task at once."""
+    from pipeline.context import Context
+    from pipeline.errors import GaramError
+
+    try:
+        yield Context.open()
+    except GaramError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from error
+
+
+def run_day() -> dt.date:
+    """The day in Seoul this run is about: the form's day, else the partition, else yesterday."""
+    from pipeline.asof import parse_day, today
+
+    context = get_current_context()
+    chosen = context["params"].get("day") or getattr(context["dag_run"], "partition_key", None)
+    return parse_day(str(chosen)[:10]) if chosen else today() - dt.timedelta(days=1)
+
+
+def as_of(parts: dict[str, str]) -> Any:
+    """The `AsOf` that an earlier task of the run settled."""
+    from pipeline.asof import AsOf, parse_day, parse_instant
+
+    return AsOf(parse_day(parts["day"]), parse_instant(parts["known_by"]))
+
+
+def logged(every_s: float = 10.0) -> Callable[[str, int, int], None]:
+    """Progress into the task's log, at most a line in ``every_s`` seconds and one at the end of each step."""
+    logger = logging.getLogger("garam.progress")
+    last: dict[str, float] = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == total or now - last.get(what, 0.0) >= every_s:
+            last[what] = now
+            logger.info("%s: %s of %s", what, f"{done:,}", f"{total:,}" if total else "?")
+
+    return report

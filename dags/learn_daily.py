@@ -1,0 +1,84 @@
+"""learn_daily: each day in Seoul at 00:20, what the day's news taught: counts, statistics, query weights, synonyms.
+
+The partition is the day. Backfilling it over history recomputes those days and starts no retraining.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from airflow.sdk import CronPartitionTimetable, dag, task
+from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, logged, run_day
+
+
+@dag(
+    schedule=CronPartitionTimetable("20 0 * * *", timezone=SEOUL, run_offset=-1, key_format="%Y-%m-%d"),
+    start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    catchup=False,
+    max_active_runs=2,
+    default_args=DEFAULT_ARGS,
+    params={"day": DAY_PARAM},
+    doc_md=__doc__,
+    tags=["garam", "time", "synonyms"],
+)
+def learn_daily() -> None:
+    @task
+    def count_articles() -> int:
+        """Count every article that is not counted yet, each once."""
+        from pipeline import temporal
+
+        with garam() as ctx:
+            return temporal.count_articles(ctx, progress=logged()).articles
+
+    @task
+    def settle() -> dict[str, str]:
+        """Fix the run's as-of: everything after this reads the same articles and counts, whenever it is retried."""
+        from pipeline import loop
+
+        with garam() as ctx:
+            settled = loop.settle(ctx, run_day())
+            return {"day": settled.day.isoformat(), "known_by": settled.known_by.isoformat()}
+
+    @task
+    def learn_statistics(settled: dict[str, str]) -> int:
+        """Temporal and windowed IDF, trends and drift of the as-of."""
+        from pipeline import temporal
+
+        with garam() as ctx:
+            return temporal.learn_statistics(ctx, as_of(settled))
+
+    @task
+    def publish_query_weights(statistics_id: int) -> bool:
+        """Make the day's query weights and serve them if their gate accepts them."""
+        from pipeline import loop, temporal
+
+        with garam() as ctx:
+            return loop.publish_weights(ctx, temporal.make_query_weights(ctx, statistics_id))
+
+    @task
+    def discover_synonyms(settled: dict[str, str]) -> int:
+        """Token embeddings by window, clusters and synonym candidates."""
+        from pipeline import synonyms
+
+        with garam() as ctx:
+            return synonyms.discover(ctx, as_of(settled), progress=logged())
+
+    @task
+    def validate_synonyms(run_id: int) -> int:
+        """Let the validator veto; only what it leaves becomes a synonym group."""
+        from pipeline import synonyms
+
+        with garam() as ctx:
+            return synonyms.validate(ctx, run_id).groups
+
+    settled = settle()
+    statistics = learn_statistics(settled)
+    count_articles() >> settled
+    publish_query_weights(statistics)
+    synonym_run = discover_synonyms(settled)
+    # Embeddings and statistics both want every core: one after the other is quicker on a small machine.
+    statistics >> synonym_run
+    validate_synonyms(synonym_run)
+
+
+learn_daily()

@@ -1,0 +1,146 @@
+"""retrain_daily: each day in Seoul, once learn_daily of that day is done: train, judge and, if it is better, deploy.
+
+The partition is the day. A backfill trains and evaluates, and never demotes: the gate refuses an as-of that is not
+newer than the champion's. A rejected candidate ends the run green, with its reason in the log of `decide`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import CronPartitionTimetable, PokeReturnValue, TriggerRule, dag, task
+from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, gpu_queue, logged, run_day
+
+APPROVE, REFUSE = "Approve", "Refuse"
+
+
+@dag(
+    schedule=CronPartitionTimetable("40 0 * * *", timezone=SEOUL, run_offset=-1, key_format="%Y-%m-%d"),
+    start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    params={"day": DAY_PARAM},
+    doc_md=__doc__,
+    tags=["garam", "training", "serving"],
+)
+def retrain_daily() -> None:
+    @task.sensor(poke_interval=30, timeout=6 * 3600, mode="reschedule")
+    def wait_for_learning() -> PokeReturnValue:
+        """Wait until learn_daily of this day has left its statistics and synonym groups."""
+        from pipeline import loop
+
+        with garam() as ctx:
+            return PokeReturnValue(is_done=loop.is_learned(ctx, run_day()))
+
+    @task
+    def settle() -> dict[str, str]:
+        """Fix the run's as-of."""
+        from pipeline import loop
+
+        with garam() as ctx:
+            settled = loop.settle(ctx, run_day())
+            return {"day": settled.day.isoformat(), "known_by": settled.known_by.isoformat()}
+
+    @task
+    def build_training_set(settled: dict[str, str]) -> int:
+        """Pairs, negatives and the held-out query sets of the as-of."""
+        from pipeline import dataset
+
+        with garam() as ctx:
+            return dataset.build(ctx, as_of(settled), progress=logged())
+
+    @task
+    def make_job(training_set_id: int) -> str:
+        """Write down, as one artifact, all that the GPU worker needs to know."""
+        from pipeline import training
+
+        with garam() as ctx:
+            return training.make_job(ctx, training_set_id)
+
+    @task(**gpu_queue(), execution_timeout=dt.timedelta(hours=12))
+    def train(job: str) -> dict[str, Any]:
+        """Train and encode on the GPU worker: artifacts in, artifacts out, no database and no cluster."""
+        from pipeline import training
+
+        with garam() as ctx:
+            return dataclasses.asdict(training.run_job(ctx.artifacts, job, progress=logged()))
+
+    @task
+    def register(job: str, result: dict[str, Any]) -> int:
+        """Enter the trained model into the store."""
+        from pipeline import training
+
+        with garam() as ctx:
+            return training.register(ctx, job, training.JobResult(**result))
+
+    @task
+    def evaluate(model_id: int) -> int:
+        """Candidate, champion and BM25 on every query set; the servable check in the real cluster."""
+        from pipeline import evaluation
+
+        with garam() as ctx:
+            return evaluation.evaluate(ctx, model_id, progress=logged())
+
+    @task
+    def decide(evaluation_id: int) -> int:
+        """The gate's verdict, every rule with its numbers."""
+        from pipeline import evaluation, loop
+
+        with garam() as ctx:
+            decision_id = evaluation.decide(ctx, evaluation_id)
+            print(loop.explain(ctx, decision_id))
+            return decision_id
+
+    @task.branch
+    def route(decision_id: int) -> str | None:
+        """Deploy, ask a person first, or stop here."""
+        from pipeline import loop
+
+        with garam() as ctx:
+            if loop.verdict(ctx, decision_id) != "promote":
+                return None
+            return "ask_for_approval" if ctx.config.gate.approval else "deploy"
+
+    approval = HITLOperator(
+        task_id="ask_for_approval",
+        subject="Deploy the model of {{ params.day or dag_run.partition_key or 'yesterday' }}?",
+        body="Every rule of the gate holds: its rows are in the log of the task `decide`.",
+        options=[APPROVE, REFUSE],
+        multiple=False,
+    )
+
+    @task.short_circuit(ignore_downstream_trigger_rules=True)
+    def record_approval(decision_id: int, answer: dict[str, Any]) -> bool:
+        """Keep who approved or refused; a refusal ends the run."""
+        from pipeline import loop
+
+        approved = answer["chosen_options"] == [APPROVE]
+        by = (answer.get("responded_by_user") or {}).get("name") or "unknown"
+        with garam() as ctx:
+            loop.approve(ctx, decision_id, by=by, approved=approved)
+        return approved
+
+    @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+    def deploy(model_id: int) -> int:
+        """Index, verify, and swap the alias in one call."""
+        from pipeline import serving
+
+        with garam() as ctx:
+            return serving.deploy(ctx, model_id, progress=logged())
+
+    settled = settle()
+    wait_for_learning() >> settled
+    job = make_job(build_training_set(settled))
+    model = register(job, train(job))
+    decision = decide(evaluate(model))
+    deployment = deploy(model)
+    routed = route(decision)
+    routed >> [approval, deployment]
+    record_approval(decision, approval.output) >> deployment
+
+
+retrain_daily()

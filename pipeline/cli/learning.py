@@ -1,0 +1,122 @@
+"""``garam base | learn | trends | series | synonyms | dataset | retrain``."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.asof import parse_day
+from pipeline.cli.output import Day, Instant, Json, TerminalProgress, opened, print_facts, print_json, print_table
+
+Plot = Annotated[Path | None, typer.Option("--plot", help="also draw it to this .png or .svg file")]
+
+
+def base(context: typer.Context) -> None:
+    """Build the base model from the articles known now, unless it is there."""
+    from pipeline import training
+
+    typer.echo(f"base model {training.ensure_base(opened(context), progress=TerminalProgress())}")
+
+
+def learn(context: typer.Context, day: Day, known_by: Instant = None, as_json: Json = False) -> None:
+    """Counts, statistics, query weights and synonyms of a day; bit-identical for the same day and time."""
+    from pipeline import loop
+
+    learned = loop.learn(opened(context), day, known_by, TerminalProgress())
+    print_json(learned) if as_json else print_facts(learned)
+
+
+def trends(
+    context: typer.Context, day: Day, known_by: Instant = None, plot: Plot = None, as_json: Json = False
+) -> None:
+    """What the news talks about more than before, with the evidence."""
+    from pipeline import temporal
+
+    found = temporal.trends(opened(context), day, known_by)
+    if plot is not None:
+        temporal.plot_trends(found, plot)
+    if as_json:
+        print_json(found)
+        return
+    rows = [(t.rank, t.word, t.z, t.q_value, "new" if t.is_new else "", t.explanation) for t in found]
+    print_table(["rank", "word", "z", "q", "", "evidence"], rows, title=f"trends of {day}")
+
+
+def series(
+    context: typer.Context,
+    words: Annotated[list[str], typer.Argument(help="one word or more")],
+    first: Annotated[dt.date, typer.Option("--from", parser=parse_day, metavar="D", help="first day")],
+    last: Annotated[dt.date, typer.Option("--to", parser=parse_day, metavar="D", help="last day")],
+    plot: Plot = None,
+    as_json: Json = False,
+) -> None:
+    """How often words were used, day by day."""
+    from pipeline import temporal
+
+    found = temporal.series(opened(context), words, first, last)
+    if plot is not None:
+        temporal.plot_series(found, plot)
+    if as_json:
+        print_json(found)
+        return
+    counts = [row.articles for row in found]
+    rows = zip(found[0].days if found else [], *counts, strict=False)
+    print_table(["day", *(row.word for row in found)], [(str(day), *values) for day, *values in rows])
+
+
+def synonyms(context: typer.Context, day: Day, as_json: Json = False) -> None:
+    """The synonym groups that hold on a day, with confidence and evidence."""
+    from pipeline.store import synonyms as rows
+
+    with opened(context).store.begin() as conn:
+        groups = rows.groups(conn, day)
+    if as_json:
+        print_json(groups)
+        return
+    print_table(["words", "confidence"], [(" = ".join(g.words), g.confidence) for g in groups])
+
+
+def dataset(
+    context: typer.Context,
+    day: Day,
+    known_by: Instant = None,
+    output: Annotated[Path | None, typer.Option(help="also copy the training set to this folder")] = None,
+    as_json: Json = False,
+) -> None:
+    """Build a day's training set and the query sets that will judge what is trained on it."""
+    from pipeline import dataset as stage
+    from pipeline import loop
+    from pipeline.store import datasets
+
+    ctx = opened(context)
+    training_set_id = stage.build(ctx, loop.settle(ctx, day, known_by), progress=TerminalProgress())
+    with ctx.store.begin() as conn:
+        row = datasets.training_set(conn, training_set_id)
+    if output is not None:
+        import shutil
+
+        shutil.copytree(ctx.artifacts.get(row.artifact), output, dirs_exist_ok=True)
+    said = {"id": row.id, "artifact": row.artifact, "query_sets": row.query_set_ids, **row.report}
+    print_json(said) if as_json else print_facts(said)
+
+
+def retrain(
+    context: typer.Context,
+    day: Day,
+    deploy: Annotated[bool, typer.Option(help="deploy when the gate says so")] = True,
+    as_json: Json = False,
+) -> None:
+    """Train a day's model here, judge it and, if it is better, deploy it (what the DAG does on the GPU worker)."""
+    from pipeline import loop
+
+    done = loop.retrain(opened(context), day, TerminalProgress(), deploy=deploy)
+    print_json(done) if as_json else print_facts(done)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register this module's commands."""
+    for command in (base, learn, trends, series, synonyms, dataset, retrain):
+        app.command()(command)

@@ -1,0 +1,94 @@
+"""``garam deploy | rollback | resume | rebuild | search | prune``."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.output import Json, TerminalProgress, opened, out, plain, print_facts, print_json, print_table
+from pipeline.errors import UsageError
+
+
+def _actor() -> str:
+    try:
+        return f"command:{getpass.getuser()}"
+    except (KeyError, OSError):  # an unprivileged uid without a name
+        return "command"
+
+
+def deploy(
+    context: typer.Context,
+    model: Annotated[int, typer.Argument(help="the model's id")],
+    force: Annotated[bool, typer.Option(help="whatever the gate said (recorded)")] = False,
+) -> None:
+    """Deploy a model that the gate promoted."""
+    from pipeline import serving
+
+    generation = serving.deploy(opened(context), model, actor=_actor(), force=force, progress=TerminalProgress())
+    typer.echo(f"generation {generation} is live")
+
+
+def rollback(
+    context: typer.Context, reason: Annotated[str, typer.Option(help="kept in the history")] = "asked for by command"
+) -> None:
+    """Go back to the generation served before, in a second; pauses automatic promotion until `garam resume`."""
+    from pipeline import serving
+
+    generation = serving.rollback(opened(context), actor=_actor(), reason=reason)
+    typer.echo(f"generation {generation} is live; automatic promotion is paused until `garam resume`")
+
+
+def resume(context: typer.Context) -> None:
+    """Let the gate promote again after a rollback."""
+    from pipeline import serving
+
+    serving.resume(opened(context))
+    typer.echo("automatic promotion is on")
+
+
+def rebuild(context: typer.Context) -> None:
+    """Build the live generation's index again from Postgres and artifacts, then swap."""
+    from pipeline import serving
+
+    typer.echo(f"generation {serving.rebuild(opened(context), progress=TerminalProgress())} is live")
+
+
+def prune(context: typer.Context, as_json: Json = False) -> None:
+    """Remove artifacts and indices that nothing refers to any more."""
+    from pipeline import serving
+
+    report = serving.prune(opened(context))
+    print_json(report) if as_json else print_facts(report)
+
+
+def search(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(help="plain text, such as 코로나19 마스크", metavar="QUERY")],
+    bm25: Annotated[bool, typer.Option("--bm25", help="by words alone")] = False,
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="words and model together")] = False,
+    size: Annotated[int, typer.Option(min=1, max=100, help="how many")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Search the live index by the deployed model."""
+    from pipeline import serving
+
+    if bm25 and hybrid:
+        raise UsageError("choose --bm25 or --hybrid, not both")
+    mode = "bm25" if bm25 else "hybrid" if hybrid else "sparse"
+    found = serving.search(opened(context), text, mode=mode, size=size)
+    if as_json:
+        print_json(plain(found))
+        return
+    out.print(f"generation {found.generation}, {mode}", markup=False)
+    print_table(
+        ["rank", "score", "title", "published", "url"],
+        [(h.rank, h.score, h.title, h.published_at, h.url) for h in found.hits],
+    )
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register this module's commands."""
+    for command in (deploy, rollback, resume, rebuild, prune, search):
+        app.command()(command)

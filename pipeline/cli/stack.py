@@ -1,0 +1,81 @@
+"""``garam up | status | down | migrate | demo``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.output import Json, opened, out, print_json, print_table
+
+
+def _say(line: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {line}", file=sys.stderr, flush=True)
+
+
+def _show(info: Any, as_json: bool) -> None:
+    said = info.to_json()
+    if as_json:
+        print_json(said)
+        return
+    for key, value in said.items():
+        if value is not None and key != "components":
+            out.print(f"{key.replace('_', ' '):24} {value}", markup=False)
+    rows = [(c.name, c.health, c.pid, f"{c.memory_mb:.0f} MiB", c.log) for c in info.components]
+    print_table(["component", "health", "pid", "memory", "log"], rows)
+
+
+def up(
+    context: typer.Context,
+    only: Annotated[
+        str | None, typer.Option(help="comma-separated part of the stack: postgres,opensearch,airflow")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Start Postgres, OpenSearch, Airflow and a GPU-queue worker on loopback; repair what is dead."""
+    from pipeline.local import stack
+
+    info = stack.up(only.split(",") if only else stack.COMPONENTS, _say)
+    if any(component.name == "postgres" for component in info.components):
+        opened(context, migrate=True)
+    _show(info, as_json)
+
+
+def status(as_json: Json = False) -> None:
+    """Say what runs, where, and how well; exit code 1 when something is not well."""
+    from pipeline.local import stack
+
+    info = stack.status()
+    _show(info, as_json)
+    if not info.healthy:
+        raise typer.Exit(1)
+
+
+def down() -> None:
+    """Stop every process of the local stack; data stay."""
+    from pipeline.local import stack
+
+    stack.down(_say)
+
+
+def migrate(context: typer.Context) -> None:
+    """Bring the database's tables to this version (safe to repeat)."""
+    opened(context, migrate=True)
+
+
+def demo(
+    context: typer.Context,
+    as_json: Json = False,
+) -> None:
+    """One whole turn of the service on real Korean speeches of 2020, watched in the Airflow UI."""
+    from pipeline.demo import run
+
+    run(context.obj, as_json=as_json)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register this module's commands."""
+    for command in (up, status, down, migrate, demo):
+        app.command()(command)

@@ -1,0 +1,122 @@
+"""The day's work in order: what the DAGs do task by task, done in one call by the command line.
+
+No logic of its own: each line is a stage's entry point, and ids are all that passes between them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from pipeline import dataset, evaluation, serving, synonyms, temporal, training
+from pipeline.asof import AsOf, today
+from pipeline.context import Context
+from pipeline.errors import RefusedError, UsageError
+from pipeline.progress import Progress, silent
+from pipeline.store import evaluations, generations
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What `learn` made for a day; ids of rows."""
+
+    day: dt.date
+    known_by: dt.datetime
+    statistics: int
+    query_weights: int
+    weights_accepted: bool
+    synonym_run: int
+    synonym_groups: int
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What `retrain` made for a day, and what became of it."""
+
+    day: dt.date
+    training_set: int
+    model: int
+    evaluation: int
+    decision: int
+    verdict: str
+    reason: str
+    generation: int | None
+
+
+def settle(ctx: Context, day: dt.date, known_by: dt.datetime | None = None) -> AsOf:
+    """The as-of of a day: known by ``known_by``, or by now with everything that is being written waited for."""
+    if day > today():
+        raise UsageError(f"{day} is in the future: nothing can be known of it yet")
+    now = ctx.store.settle()
+    if known_by is not None and known_by > now:
+        raise UsageError(
+            f"known_by {known_by.isoformat()} is in the future: what will be known then cannot be computed"
+        )
+    return AsOf(day, known_by or now)
+
+
+def publish_weights(ctx: Context, query_weights_id: int) -> bool:
+    """Judge query weights by their smaller gate and, if accepted, serve them; whether they were accepted.
+
+    Weights of a day older than the served ones (a backfill) are kept for training and never served.
+    """
+    accepted = evaluation.judge_query_weights(ctx, query_weights_id)
+    if accepted:
+        serving.publish_query_weights(ctx, query_weights_id)
+    return accepted
+
+
+def learn(ctx: Context, day: dt.date, known_by: dt.datetime | None = None, progress: Progress = silent) -> Learned:
+    """Counts, statistics, query weights and synonyms of a day."""
+    training.ensure_base(ctx, progress=progress)
+    temporal.count_articles(ctx, progress=progress)
+    as_of = settle(ctx, day, known_by)
+    statistics_id = temporal.learn_statistics(ctx, as_of)
+    weights_id = temporal.make_query_weights(ctx, statistics_id)
+    accepted = publish_weights(ctx, weights_id)
+    run_id = synonyms.discover(ctx, as_of, progress=progress)
+    validation = synonyms.validate(ctx, run_id)
+    return Learned(day, as_of.known_by, statistics_id, weights_id, accepted, run_id, validation.groups)
+
+
+def approve(ctx: Context, decision_id: int, *, by: str, approved: bool) -> None:
+    """Record a person's approval or refusal of a decision to promote."""
+    with ctx.store.begin() as conn:
+        evaluations.record_approval(conn, decision_id, by=by, approved=approved)
+
+
+def retrain(ctx: Context, day: dt.date, progress: Progress = silent, *, deploy: bool = True) -> Retrained:
+    """Training set, training, evaluation, decision and, when it says so, deployment of a day's model."""
+    as_of = settle(ctx, day)
+    training_set_id = dataset.build(ctx, as_of, progress=progress)
+    job = training.make_job(ctx, training_set_id)
+    result = training.run_job(ctx.artifacts, job, progress=progress)
+    model_id = training.register(ctx, job, result)
+    evaluation_id = evaluation.evaluate(ctx, model_id, progress=progress)
+    decision_id = evaluation.decide(ctx, evaluation_id)
+    with ctx.store.begin() as conn:
+        decision = evaluations.decision(conn, decision_id)
+    generation = None
+    if deploy and decision.verdict == "promote" and not ctx.config.gate.approval:
+        generation = serving.deploy(ctx, model_id)
+    return Retrained(
+        day, training_set_id, model_id, evaluation_id, decision_id, decision.verdict, decision.reason, generation
+    )
+
+
+def forget(ctx: Context, url: str, reason: str = "") -> int:
+    """Honour a removal request: from the store for good, then from every warm index; how many articles went."""
+    from pipeline import news
+
+    report = news.forget(ctx, url, reason=reason)
+    serving.forget(ctx, url)
+    return report.articles
+
+
+def champion_or_refuse(ctx: Context) -> int:
+    """The live generation's id, or a RefusedError that says how to get one."""
+    with ctx.store.begin() as conn:
+        live = generations.live(conn)
+    if live is None:
+        raise RefusedError("no generation is live yet: run `garam retrain --day D` or the retrain_daily DAG first")
+    return live.id
