@@ -1,0 +1,1 @@
+"""The local stack: PostgreSQL, OpenSearch and Airflow on loopback, without Docker."""

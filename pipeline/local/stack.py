@@ -1,0 +1,182 @@
+"""The whole local stack: ``up``, ``status``, ``down``."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.errors import ConfigError, UsageError
+from pipeline.local import java, opensearch, opensearch_home, places, ports, postgres, processes
+from pipeline.local.context import Context, Options
+from pipeline.local.info import ComponentInfo, StackInfo
+from pipeline.local.paths import state_folder
+from pipeline.local.state import Progress, StackState, StateFolder, file_lock
+from pipeline.local.users import service_user
+
+COMPONENTS = ("postgres", "opensearch")
+# What uses a service ends before it.
+STOP_ORDER = (("airflow",), ("opensearch", "postgres"))
+LOCK_PATIENCE_S = 900.0
+GRACE_S = 20.0
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+def up(
+    components: Iterable[str] = COMPONENTS,
+    progress: Progress = _silent,
+    options: Options | None = None,
+    folder: Path | None = None,
+) -> StackInfo:
+    """Start what is not running, repair what is dead, and return when all of it can be used.
+
+    ``options`` are remembered; None keeps those of the last time. ``folder`` is the state folder, by default the one
+    of ``GARAM_STATE`` or the repository.
+
+    Raises:
+        UsageError: no such component.
+        ConfigError: the state folder, the cache or a setting is wrong.
+        UnavailableError: something did not start or could not be downloaded.
+        BusyError: another ``up`` or ``down`` takes very long.
+    """
+    wanted = _checked(components)
+    here = StateFolder(folder or state_folder())
+    here.create()
+    with file_lock(here.path / "lock", progress, LOCK_PATIENCE_S, "starting or stopping the stack"):
+        context = _open(here, progress, options)
+        if "postgres" in wanted:
+            _start_postgres(context)
+        if "opensearch" in wanted:
+            _launch_opensearch(context)
+            _await_opensearch(context)
+        return _info(here, context.state)
+
+
+def down(progress: Progress = _silent, folder: Path | None = None) -> None:
+    """End every process of the stack, also those that lost their parent. Data stay."""
+    here = StateFolder(folder or state_folder())
+    if not here.path.exists():
+        _end_strays(here, None)
+        return
+    here.create()
+    with file_lock(here.path / "lock", progress, LOCK_PATIENCE_S, "starting or stopping the stack"):
+        try:
+            state = here.load()
+        except ConfigError as error:
+            progress(str(error))
+            state = None
+        if state is not None:
+            for names in STOP_ORDER:
+                going = [record for name, record in state.processes.items() if name.startswith(names)]
+                if any(processes.is_alive(record) for record in going):
+                    progress(f"stopping {' and '.join(names)}")
+                processes.stop(going, GRACE_S)
+            state.processes.clear()
+            here.save(state)
+        _end_strays(here, state)
+
+
+def status(folder: Path | None = None) -> StackInfo:
+    """What runs, where, and how well. Starts nothing and waits for nobody."""
+    here = StateFolder(folder or state_folder())
+    return _info(here, here.load())
+
+
+def _checked(components: Iterable[str]) -> tuple[str, ...]:
+    wanted = tuple(components)
+    for name in wanted:
+        if name not in COMPONENTS:
+            raise UsageError(f"There is no component {name!r}; there are {', '.join(COMPONENTS)}.")
+    return wanted
+
+
+def _open(folder: StateFolder, progress: Progress, options: Options | None) -> Context:
+    """The state, made anew when there is none; then nothing of an earlier stack of this folder may still run."""
+    state, user = folder.load(), service_user()
+    if state is None or not Path(state.service_root).exists():
+        _end_strays(folder, state)
+        identity = secrets.token_hex(8)
+        root = places.service_root(folder.path, identity, user)
+        had = state.ports if state else {}
+        state = StackState(id=identity, service_root=str(root), ports=had)
+    if options is not None:
+        state.options = options.to_json()
+    folder.save(state)
+    return Context(
+        folder=folder,
+        state=state,
+        user=user,
+        root=Path(state.service_root),
+        cache=places.cache(user),
+        progress=progress,
+        options=Options.from_json(state.options),
+    )
+
+
+def _start_postgres(context: Context) -> None:
+    folder, state = context.folder, context.state
+    if not context.runs(postgres.NAME):
+        ports.choose(state.ports, postgres.NAME)
+    port, password = state.ports[postgres.NAME], folder.secret("postgres")
+    bin_folder = postgres.binaries(context.user, context.cache)
+    postgres.initialise(context.root, bin_folder, password, context.user)
+    settings = context.options.postgres_settings
+    spec = postgres.spec(folder, context.root, bin_folder, port, context.user, settings)
+    record = context.ensure(spec, postgres_data=postgres.data_folder(context.root))
+    processes.wait_ready("PostgreSQL", record, lambda: postgres.missing(port, password), postgres.READY_S)
+    postgres.ensure_databases(folder, port)
+
+
+def _launch_opensearch(context: Context) -> None:
+    home = opensearch_home.build(context.cache, context.progress)
+    found = java.find(context.user, context.cache, context.progress)
+    if not context.runs(opensearch.NAME):
+        for name in (opensearch.NAME, "opensearch-transport"):
+            ports.choose(context.state.ports, name)
+    opensearch.configure(context.root, context.state.ports, context.user)
+    context.ensure(opensearch.spec(context.folder, context.root, home, found, context.user))
+
+
+def _await_opensearch(context: Context) -> None:
+    base = opensearch.url(context.state.ports[opensearch.NAME])
+    record = context.state.processes[opensearch.NAME]
+    processes.wait_ready("OpenSearch", record, lambda: opensearch.missing(base), opensearch.READY_S)
+
+
+def _end_strays(folder: StateFolder, state: StackState | None) -> None:
+    """End what carries this stack's mark, whether or not there is a record of it."""
+    roots = [Path(state.service_root)] if state else [folder.path / "services", places.outside_root(folder.path)]
+    for root in roots:
+        processes.end_now(processes.marked(folder.path, postgres_data=postgres.data_folder(root)))
+
+
+def _info(folder: StateFolder, state: StackState | None) -> StackInfo:
+    info = StackInfo(state_folder=str(folder.path))
+    if state is None:
+        return info
+    info.service_root = state.service_root
+    for name, record in state.processes.items():
+        running = processes.is_alive(record)
+        one = ComponentInfo(name, "ok" if running else "stopped", log=record.log)
+        if running:
+            one.pid = record.pid
+            one.memory_mb = round(processes.memory_mb(processes.family(record)), 1)
+            one.health = _health(folder, state, name) or "ok"
+        info.components.append(one)
+    if postgres.NAME in state.processes:
+        info.postgres_url = postgres.url(state.ports[postgres.NAME], "garam", folder.secret("postgres-garam"), "garam")
+    if opensearch.NAME in state.processes:
+        info.opensearch_url = opensearch.url(state.ports[opensearch.NAME])
+    return info
+
+
+def _health(folder: StateFolder, state: StackState, name: str) -> str | None:
+    """What is wrong with a running component; None when nothing is."""
+    if name == postgres.NAME:
+        return postgres.missing(state.ports[name], folder.secret("postgres"))
+    if name == opensearch.NAME:
+        return opensearch.missing(opensearch.url(state.ports[name]))
+    return None
