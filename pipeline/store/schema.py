@@ -178,6 +178,14 @@ counted_articles = _table(  # each article is counted once a version
     sa.Column("article_id", sa.BigInteger, sa.ForeignKey("articles.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("batch_id", sa.BigInteger, sa.ForeignKey("count_batches.id"), nullable=False, index=True),
 )
+count_sums = _table(  # running sums over all days up to one: a shortcut that can be deleted at any time
+    "count_sums",
+    sa.Column("version_id", sa.BigInteger, sa.ForeignKey("counting_versions.id"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),  # what is summed: the decay and the windows
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("known_by", sa.DateTime(timezone=True), primary_key=True),
+    sa.Column("arrays", sa.LargeBinary, nullable=False),
+)
 words = _table(
     "words",
     _id(),
