@@ -20,7 +20,9 @@ class DatasetConfig(Section):
     sentences_per_passage: int = key(2, "sentences taken out of a passage to be its queries", ge=0)
     min_query_chars: int = key(8, "shortest query, in characters", ge=1)
     min_passage_chars: int = key(60, "shortest passage, in characters", ge=1)
-    expansion_ratio: float = key(0.5, "queries rewritten with aliases and synonyms, as a share of all pairs", ge=0, le=1)
+    expansion_ratio: float = key(
+        0.5, "queries rewritten with aliases and synonyms, as a share of all pairs", ge=0, le=1
+    )
     minimum_confidence: float = key(0.5, "synonym groups below this confidence are not used", ge=0, le=1)
 
     negatives: int = key(8, "negatives of a query", ge=1)
@@ -33,10 +35,14 @@ class DatasetConfig(Section):
     seed: int = key(13, "seed of every choice made for a training set")
 
     holdout_days: int = key(1, "newest days never trained on in this round: their titles are the fresh queries", ge=1)
-    holdout_queries_min: int = key(200, "fresh queries wanted: older days are held out too until there are so many", ge=1)
+    holdout_queries_min: int = key(
+        200, "fresh queries wanted: older days are held out too until there are so many", ge=1
+    )
     holdout_queries_max: int = key(2000, "fresh queries at most", ge=1)
     holdout_share_max: float = key(0.25, "share of the window's articles that may be held out at most", gt=0, lt=1)
     corpus_size: int = key(20000, "documents that are searched in an evaluation, newest first", ge=10)
     anchor_queries: int = key(500, "queries of the anchor set, frozen with the first training set", ge=1)
     anchor_corpus: int = key(2000, "documents of the anchor set", ge=10)
-    anchor_share_max: float = key(0.1, "share of the first window's articles that may become anchor queries", gt=0, lt=1)
+    anchor_share_max: float = key(
+        0.1, "share of the first window's articles that may become anchor queries", gt=0, lt=1
+    )

@@ -36,7 +36,9 @@ class TrainingConfig(Section):
     margin: float = key(1.0, "margin of margin_ranking_loss, in score units", ge=0)
     margin_mse_weight: float = key(0.0, "weight of margin_mse towards the teacher", ge=0)
     distil_weight: float = key(0.5, "weight of kl_distillation towards the teacher", ge=0)
-    teacher: str = key("bm25", "whose scores are distilled: bm25, dense, both or none", pattern="^(bm25|dense|both|none)$")
+    teacher: str = key(
+        "bm25", "whose scores are distilled: bm25, dense, both or none", pattern="^(bm25|dense|both|none)$"
+    )
     teacher_scale: float = key(15.0, "factor of the teacher's scores, each from 0 to 1 in a batch", gt=0)
 
     flops_weight: float = key(0.003, "weight of the sparsity term at the end of its ramp", ge=0)
@@ -50,5 +52,7 @@ class TrainingConfig(Section):
     patience: int = key(3, "looks without a better value after which training stops", ge=1)
     min_active: float = key(10.0, "mean active terms of a document under which training is stopped as collapsed", ge=0)
     max_active_share: float = key(0.2, "share of the vocabulary active after the ramp that counts as collapsed", gt=0)
-    precision: str = key("auto", "auto, float32 or bfloat16 (auto: bfloat16 where it is fast)", pattern="^(auto|float32|bfloat16)$")
+    precision: str = key(
+        "auto", "auto, float32 or bfloat16 (auto: bfloat16 where it is fast)", pattern="^(auto|float32|bfloat16)$"
+    )
     soup: float = key(0.0, "share of the start's weights mixed into the result: against forgetting", ge=0, lt=1)

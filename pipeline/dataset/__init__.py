@@ -1,0 +1,39 @@
+"""Training sets without labels, and the query sets that judge what is trained on them.
+
+``build`` is the stage's entry point; ``make_training_set`` is its pure core (train.py uses it on files), and
+``add_hard_negatives_bm25`` the plan's function of that name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.dataset.assemble import build
+    from pipeline.dataset.bm25 import BM25
+    from pipeline.dataset.leakage import Guard
+    from pipeline.dataset.negatives import add_hard_negatives_bm25
+    from pipeline.dataset.rewrites import SynonymGroup
+    from pipeline.dataset.training_set import TrainingSet, make_training_set
+
+_HOMES = {
+    "BM25": "bm25",
+    "Guard": "leakage",
+    "SynonymGroup": "rewrites",
+    "TrainingSet": "training_set",
+    "add_hard_negatives_bm25": "negatives",
+    "build": "assemble",
+    "make_training_set": "training_set",
+}
+__all__ = ["BM25", "Guard", "SynonymGroup", "TrainingSet", "add_hard_negatives_bm25", "build", "make_training_set"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an entry point when it is asked for (PEP 562): a DAG file that names the package pays nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,151 @@
+"""Negatives of a query: half what BM25 takes for an answer, half random, without what does answer it."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pipeline.dataset.bm25 import BM25, Tokenizer, bigrams
+from pipeline.dataset.leakage import overlap, shingles
+from pipeline.errors import BadInputError, UsageError
+
+
+@dataclass(frozen=True)
+class Mined:
+    """Negatives of a pair, as positions of documents; ``refused`` counts candidates by reason."""
+
+    hard: list[int]
+    random: list[int]
+
+
+@dataclass(frozen=True)
+class PairWithNegatives:
+    """A query, the document that answers it, and documents that do not."""
+
+    query: str
+    positive: str
+    hard: list[str]
+    random: list[str]
+
+
+def mine(
+    queries: Sequence[str],
+    positives: Sequence[int],
+    documents: Sequence[str],
+    *,
+    top_k: int = 100,
+    negatives: int = 8,
+    hard_share: float = 0.5,
+    margin: float = 0.95,
+    near_duplicate: float = 0.4,
+    stories: Sequence[int] | None = None,
+    seed: int = 13,
+    tokenize: Tokenizer = bigrams,
+    refused: Counter[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Mined]:
+    """Negatives of each query, whose answer is ``documents[positives[i]]``.
+
+    A candidate of the first ``top_k`` BM25 ranks is refused when it is the positive, of the positive's story
+    (``stories[j]`` of document j), scores more than ``margin`` times what the positive scores (it may well be an
+    answer too), or shares ``near_duplicate`` of its shingles with the positive. What hard ones are missing are
+    drawn at random, so every query has ``negatives`` of them while the collection lasts. Deterministic by ``seed``.
+    """
+    if not 0 <= hard_share <= 1 or negatives < 1 or top_k < 1:
+        raise UsageError("negatives and top_k must be at least 1, and hard_share from 0 to 1")
+    refused = Counter() if refused is None else refused
+    model = BM25(documents, tokenize)
+    own = model.pairs(queries, positives)
+    held = [shingles(document) for document in documents]
+    wanted = round(negatives * hard_share)
+    found: list[Mined] = []
+    for index, (ranked, scores) in enumerate(model.top(queries, top_k)):
+        positive = positives[index]
+        hard: list[int] = []
+        for candidate, score in zip(ranked.tolist(), scores.tolist(), strict=True):
+            if len(hard) >= wanted:
+                break
+            reason = _reason(candidate, positive, score, own[index], margin, stories)
+            if reason is None and overlap(held[candidate], held[positive]) >= near_duplicate:
+                reason = "near_duplicate"
+            if reason is None:
+                hard.append(candidate)
+            elif reason != "positive":
+                refused[reason] += 1
+        draw = random.Random(zlib.crc32(f"{seed}\0{queries[index]}".encode()))
+        found.append(Mined(hard, _random(draw, negatives - len(hard), len(documents), positive, hard, stories)))
+        if progress and index % 256 == 255:
+            progress(index + 1, len(queries))
+    return found
+
+
+def _reason(
+    candidate: int, positive: int, score: float, own: float, margin: float, stories: Sequence[int] | None
+) -> str | None:
+    if candidate == positive:
+        return "positive"
+    if stories is not None and stories[candidate] == stories[positive]:
+        return "same_story"
+    return "score_margin" if score > margin * own else None
+
+
+def _random(
+    draw: random.Random, count: int, size: int, positive: int, hard: Sequence[int], stories: Sequence[int] | None
+) -> list[int]:
+    taken = {positive, *hard}
+    chosen: list[int] = []
+    for _ in range(20 * count):
+        if len(chosen) >= count or len(taken) >= size:
+            break
+        candidate = draw.randrange(size)
+        if candidate in taken or (stories is not None and stories[candidate] == stories[positive]):
+            continue
+        taken.add(candidate)
+        chosen.append(candidate)
+    return chosen
+
+
+def add_hard_negatives_bm25(
+    qd_pairs: Sequence[tuple[str, str]],
+    documents: Sequence[str],
+    top_k: int = 100,
+    *,
+    negatives: int = 8,
+    hard_share: float = 0.5,
+    margin: float = 0.95,
+    near_duplicate: float = 0.4,
+    seed: int = 13,
+    tokenize: Tokenizer = bigrams,
+) -> list[PairWithNegatives]:
+    """Negatives for (query, document) pairs: ``hard_share`` of them from BM25's first ``top_k`` ranks.
+
+    The ranking is that of rank-bm25's BM25Okapi over the same words. A pair's document that is not among
+    ``documents`` is searched along with them. See `mine` for what is refused.
+    """
+    if not qd_pairs:
+        return []
+    place: dict[str, int] = {}
+    for text in [*documents, *(document for _, document in qd_pairs)]:
+        place.setdefault(text, len(place))
+    texts = list(place)
+    if len(texts) < 2:
+        raise BadInputError("negatives need at least two different documents")
+    mined = mine(
+        [query for query, _ in qd_pairs],
+        [place[document] for _, document in qd_pairs],
+        texts,
+        top_k=top_k,
+        negatives=negatives,
+        hard_share=hard_share,
+        margin=margin,
+        near_duplicate=near_duplicate,
+        seed=seed,
+        tokenize=tokenize,
+    )
+    return [
+        PairWithNegatives(query, document, [texts[i] for i in m.hard], [texts[i] for i in m.random])
+        for (query, document), m in zip(qd_pairs, mined, strict=True)
+    ]

@@ -1,0 +1,255 @@
+"""The training set: passages, and queries that they answer, made of articles without anybody's labels."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.artifacts import content_hash
+from pipeline.config.dataset import DatasetConfig
+from pipeline.dataset.leakage import Guard
+from pipeline.dataset.negatives import mine
+from pipeline.dataset.passages import is_verbatim, normalised, passages, without
+from pipeline.dataset.rewrites import Rewriter, SynonymGroup, aliases
+from pipeline.dataset.sampling import chance, replayed, weight_of
+from pipeline.errors import BadInputError
+from pipeline.progress import Progress, silent
+
+FORMAT = 1
+"""Changes when the same articles and settings would give another training set."""
+
+
+class TrainingArticle(Protocol):
+    """What a training set needs of an article; `pipeline.store.articles.Article` has it."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def day(self) -> dt.date: ...
+    @property
+    def story_id(self) -> int: ...
+
+
+@dataclass
+class TrainingSet:
+    """Rows of the artifact's files; see docs/design.md."""
+
+    passages: list[dict[str, Any]]
+    examples: list[dict[str, Any]]
+    recipe: dict[str, Any]
+    report: dict[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Write ``passages.jsonl``, ``examples.jsonl``, ``recipe.json`` and ``report.json``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in (("passages", self.passages), ("examples", self.examples)):
+            with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as handle:
+                handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        for name, value in (("recipe", self.recipe), ("report", self.report)):
+            text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1, default=str)
+            (folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+@dataclass
+class _Work:
+    """What is being collected; positions in ``texts`` are those of ``passages``."""
+
+    passages: list[dict[str, Any]] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)  # position of each example's passage
+    asked: set[tuple[str, int]] = field(default_factory=set)
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def ask(self, query: str, kind: str, position: int, weight: float, settings: DatasetConfig, guard: Guard) -> bool:
+        """Add an example, unless there is a reason not to."""
+        passage = self.passages[position]
+        query = " ".join(query.split())
+        reason = None
+        if len(query) < settings.min_query_chars:
+            reason = "query_too_short"
+        elif guard.refuses_query(query):
+            reason = "query_held_out"
+        elif is_verbatim(query, passage["text"]):
+            reason = "query_in_passage"
+        elif (normalised(query), position) in self.asked:
+            reason = "asked_twice"
+        if reason:
+            self.refused[reason] += 1
+            return False
+        self.asked.add((normalised(query), position))
+        self.examples.append(
+            {"query": query, "kind": kind, "positive": passage["id"], "day": passage["day"], "weight": round(weight, 6)}
+        )
+        self.answers.append(position)
+        return True
+
+
+def make_training_set(
+    articles: Sequence[TrainingArticle],
+    *,
+    as_of: dt.date,
+    settings: DatasetConfig,
+    synonym_groups: Iterable[SynonymGroup] = (),
+    exclude: Guard | None = None,
+    recipe: dict[str, Any] | None = None,
+    progress: Progress = silent,
+) -> TrainingSet:
+    """Passages and examples of ``articles``, the newest of which are of ``as_of``.
+
+    Examples: title -> passage, sentence -> the passage it was taken out of, and both with a name or a synonym
+    replaced (``settings.expansion_ratio`` of all pairs). ``exclude`` refuses what is held out. Deterministic.
+    Raises BadInputError when nothing is left to learn from.
+    """
+    guard = exclude or Guard(settings.near_duplicate)
+    groups = list(synonym_groups)
+    work = _Work()
+    allowed = []
+    for article in articles:
+        reason = guard.refuses(article_id=article.id, story_id=article.story_id, text=article.text)
+        if reason is None and (as_of - article.day).days >= settings.window_days:
+            reason = "too_old"
+        if reason:
+            work.refused[f"article_{reason}"] += 1
+        else:
+            allowed.append(article)
+    chosen = replayed(
+        allowed,
+        newest=as_of,
+        recent_days=settings.recent_days,
+        most=settings.max_articles,
+        replay_share=settings.replay_share,
+        half_life=settings.half_life_days,
+        seed=settings.seed,
+    )
+    for done, article in enumerate(chosen):
+        if done % 500 == 0:
+            progress("pairs", done, len(chosen))
+        _pairs_of(article, as_of, settings, guard, work)
+    _expand(chosen, groups, settings, guard, work)
+    if not work.examples:
+        raise BadInputError(
+            f"{len(articles)} articles give no training pair ({dict(work.refused)}): take more days or longer texts"
+        )
+    _negatives(settings, work, progress)
+    recipe = {
+        "format": FORMAT,
+        "as_of": as_of.isoformat(),
+        "settings": settings.model_dump(mode="json"),
+        "synonyms": content_hash([[list(g.words), g.confidence] for g in groups]),
+        **(recipe or {}),
+    }
+    return TrainingSet(work.passages, work.examples, recipe, _report(articles, chosen, work))
+
+
+def _pairs_of(article: TrainingArticle, as_of: dt.date, settings: DatasetConfig, guard: Guard, work: _Work) -> None:
+    parts = passages(article.text, settings.passage_chars, settings.passages_per_article, settings.min_passage_chars)
+    if not parts:
+        work.refused["article_too_short"] += 1
+        return
+    weight = weight_of((as_of - article.day).days, settings.half_life_days, settings.minimum_weight)
+    for number, held in enumerate(parts):
+        taken = _taken(held, article.id, number, settings)
+        position = len(work.passages)
+        work.passages.append(
+            {
+                "id": f"{article.id}-{number}",
+                "article_id": article.id,
+                "story_id": article.story_id,
+                "day": article.day.isoformat(),
+                "text": without(held, taken),
+            }
+        )
+        asked = work.ask(article.title, "title", position, weight, settings, guard)
+        for index in taken:
+            asked |= work.ask(held[index], "sentence", position, weight, settings, guard)
+        if not asked:
+            # Not in vain: it is a negative of others.
+            work.refused["passage_without_query"] += 1
+
+
+def _taken(parts: list[str], article_id: int, number: int, settings: DatasetConfig) -> list[int]:
+    """Sentences that become queries: chosen by hash, at most a third of the passage, the rest still long enough."""
+    fit = [i for i, part in enumerate(parts) if settings.min_query_chars <= len(part) <= 160]
+    order = sorted(fit, key=lambda i: chance(settings.seed, "sentence", article_id, number, i))
+    taken: list[int] = []
+    for index in order[: min(settings.sentences_per_passage, len(parts) // 3)]:
+        if len(without(parts, [*taken, index])) >= settings.min_passage_chars:
+            taken.append(index)
+    return sorted(taken)
+
+
+def _expand(
+    chosen: Sequence[TrainingArticle],
+    groups: Sequence[SynonymGroup],
+    settings: DatasetConfig,
+    guard: Guard,
+    work: _Work,
+) -> None:
+    """Rewritten examples, up to the share wanted; which ones is decided by hash."""
+    rewriter = Rewriter(groups, settings.minimum_confidence)
+    named = {article.id: aliases(article.text) for article in chosen}
+    possible = []
+    for example, position in zip(work.examples, work.answers, strict=True):
+        names = named[work.passages[position]["article_id"]]
+        for kind, query in [*rewriter.by_aliases(example["query"], names), *rewriter.rewrite(example["query"])]:
+            possible.append(
+                (chance(settings.seed, "rewrite", example["positive"], query), kind, query, position, example)
+            )
+    wanted = round(settings.expansion_ratio * len(work.examples))
+    for _, kind, query, position, example in sorted(possible, key=lambda row: row[:4]):
+        if wanted <= 0:
+            break
+        wanted -= work.ask(query, kind, position, example["weight"], settings, guard)
+
+
+def _negatives(settings: DatasetConfig, work: _Work, progress: Progress) -> None:
+    if len(work.passages) < 2:
+        raise BadInputError("a training set needs at least two passages: take more days")
+    mined = mine(
+        [example["query"] for example in work.examples],
+        work.answers,
+        [passage["text"] for passage in work.passages],
+        top_k=settings.hard_top_k,
+        negatives=settings.negatives,
+        hard_share=settings.hard_share,
+        margin=settings.hard_margin,
+        near_duplicate=settings.near_duplicate,
+        stories=[passage["story_id"] for passage in work.passages],
+        seed=settings.seed,
+        refused=work.refused,
+        progress=lambda done, total: progress("negatives", done, total),
+    )
+    for example, negatives in zip(work.examples, mined, strict=True):
+        example["hard"] = [work.passages[i]["id"] for i in negatives.hard]
+        example["random"] = [work.passages[i]["id"] for i in negatives.random]
+
+
+def _report(articles: Sequence[TrainingArticle], chosen: Sequence[TrainingArticle], work: _Work) -> dict[str, Any]:
+    kinds = Counter(example["kind"] for example in work.examples)
+    shown: dict[str, list[dict[str, str]]] = {}
+    texts = {passage["id"]: passage["text"] for passage in work.passages}
+    for example in work.examples:
+        rows = shown.setdefault(example["kind"], [])
+        if len(rows) < 3:
+            rows.append({"query": example["query"], "passage": texts[example["positive"]][:200]})
+    return {
+        "articles": len(articles),
+        "articles_used": len(chosen),
+        "passages": len(work.passages),
+        "examples": len(work.examples),
+        "kinds": dict(sorted(kinds.items())),
+        "hard_negatives": sum(len(e["hard"]) for e in work.examples),
+        "random_negatives": sum(len(e["random"]) for e in work.examples),
+        "months": dict(sorted(Counter(a.day.strftime("%Y-%m") for a in chosen).items())),
+        "refused": dict(sorted(work.refused.items())),
+        "shown": shown,
+    }
