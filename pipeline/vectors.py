@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,7 +75,7 @@ class Vectors:
             meta = json.loads((folder / "vectors.json").read_text(encoding="utf-8"))
             with np.load(folder / "vectors.npz", allow_pickle=False) as held:
                 matrix = sp.csr_matrix((held["data"], held["indices"], held["indptr"]), shape=tuple(held["shape"]))
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise CorruptArtifactError(f"{folder} holds no readable document vectors ({error})") from error
         if matrix.shape[0] != len(meta["keys"]):
             raise CorruptArtifactError(f"{folder}: {matrix.shape[0]} rows for {len(meta['keys'])} keys")

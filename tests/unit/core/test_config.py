@@ -1,0 +1,97 @@
+"""The configuration: typed, complete, overridable, and its errors name the nearest key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from pipeline.config import Config, load, render
+from pipeline.errors import ConfigError
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def test_the_repository_s_file_is_what_the_sections_say() -> None:
+    assert (REPOSITORY / "config.yaml").read_text(encoding="utf-8") == render(), (
+        "config.yaml is stale: run `python -m pipeline.config > config.yaml`"
+    )
+
+
+def test_the_file_reads_back_as_the_defaults() -> None:
+    assert load(REPOSITORY / "config.yaml", {}) == Config()
+
+
+def test_every_key_says_what_it_means() -> None:
+    for section in Config.model_fields:
+        model: BaseModel = getattr(Config(), section)
+        for key, field in type(model).model_fields.items():
+            assert field.description, f"{section}.{key} has no description"
+            assert len(field.description) > 8, f"{section}.{key}: {field.description!r} says nothing"
+
+
+def test_a_file_may_hold_only_what_it_changes(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("training:\n  steps: 7\n")
+    config = load(tmp_path / "c.yaml", {})
+    assert config.training.steps == 7
+    assert config.temporal == Config().temporal
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training:\n  step: 7\n", "training has no key step: did you mean steps"),
+        ("trainign:\n  steps: 7\n", "unknown section trainign: did you mean training"),
+        ("training:\n  steps: many\n", "training.steps is 'many'"),
+        ("training:\n  steps: 0\n", "training.steps is 0"),
+        ("- 1\n", "must hold sections"),
+        ("training: [\n", "cannot be read as YAML"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        load(tmp_path / "c.yaml", {})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no configuration file"):
+        load(tmp_path / "none.yaml", {})
+
+
+def test_the_environment_overrides_any_key(tmp_path: Path) -> None:
+    config = load(
+        REPOSITORY / "config.yaml",
+        {
+            "GARAM_TRAINING__STEPS": "9",
+            "GARAM_TEMPORAL__WINDOW_DAYS": "[7, 14]",
+            "GARAM_SERVING__ALIAS": "no",  # YAML would read a boolean
+            "GARAM_STATE": "/somewhere",  # not a key
+        },
+    )
+    assert config.training.steps == 9
+    assert config.temporal.window_days == [7, 14]
+    assert config.serving.alias == "no"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("GARAM_TRAINING__STEP", "did you mean steps"), ("GARAM_TRAINNG__STEPS", "did you mean training")],
+)
+def test_a_wrong_override_names_the_nearest(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(REPOSITORY / "config.yaml", {name: "1"})
+
+
+def test_a_configuration_does_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Config().training.steps = 3  # type: ignore[misc]
+
+
+def test_results_are_keyed_by_the_sections_that_matter() -> None:
+    changed = load(None, {"GARAM_TRAINING__STEPS": "9"})
+    assert changed.hash_of("training") != Config().hash_of("training")
+    assert changed.hash_of("temporal") == Config().hash_of("temporal")
