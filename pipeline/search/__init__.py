@@ -1,0 +1,33 @@
+"""OpenSearch, as the stages use it: one cluster, its indices, its query models.
+
+``evaluation`` judges on scratch indices (`bm25_run`, `servable_check`), ``serving`` keeps the generations. Imported
+lazily: reading this package costs neither opensearch-py nor torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.search.baseline import bm25_run
+    from pipeline.search.cluster import Cluster, ClusterError
+    from pipeline.search.servable import ServableReport, servable_check
+
+__all__ = ["Cluster", "ClusterError", "ServableReport", "bm25_run", "servable_check"]
+
+_HOME = {
+    "Cluster": "cluster",
+    "ClusterError": "cluster",
+    "ServableReport": "servable",
+    "servable_check": "servable",
+    "bm25_run": "baseline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for from its module (PEP 562)."""
+    if name in _HOME:
+        import importlib
+
+        return getattr(importlib.import_module(f"pipeline.search.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
