@@ -59,3 +59,8 @@ def _port(folder: Path, service: str) -> int | None:
         return int(state["ports"][service]) if service in state["processes"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def loopback() -> str:
+    """The name under which Airflow's parts of the local stack find one another."""
+    return LOOPBACK

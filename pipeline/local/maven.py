@@ -97,7 +97,8 @@ def _fetch_one(one: Artifact, target: Path) -> None:
                 if attempt == TRIES:
                     raise UnavailableError(
                         f"{one.coordinate} could not be downloaded from Maven Central"
-                        f" ({type(error).__name__}: {error}); OpenSearch needs it once: connect this machine, or set GARAM_MAVEN to a mirror's address."
+                        f" ({type(error).__name__}: {error}); OpenSearch needs it once: connect this machine,"
+                        " or set GARAM_MAVEN to a mirror's address."
                     ) from error
                 time.sleep(attempt)
                 continue

@@ -134,7 +134,7 @@ def missing(port: int, password: str) -> str | None:
     import psycopg2
 
     try:
-        psycopg2.connect(_dsn(port, "postgres", password, "postgres"), connect_timeout=3).close()
+        psycopg2.connect(dsn(port, "postgres", password, "postgres"), connect_timeout=3).close()
     except psycopg2.OperationalError as error:
         return str(error).strip().splitlines()[-1]
     return None
@@ -145,7 +145,7 @@ def ensure_databases(folder: StateFolder, port: int) -> None:
     import psycopg2
     from psycopg2 import sql
 
-    connection = psycopg2.connect(_dsn(port, "postgres", folder.secret("postgres"), "postgres"))
+    connection = psycopg2.connect(dsn(port, "postgres", folder.secret("postgres"), "postgres"))
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -162,5 +162,6 @@ def ensure_databases(folder: StateFolder, port: int) -> None:
         connection.close()
 
 
-def _dsn(port: int, role: str, password: str, database: str) -> str:
+def dsn(port: int, role: str, password: str, database: str) -> str:
+    """The same for libpq."""
     return f"host={LOOPBACK} port={port} user={role} password={password} dbname={database}"

@@ -158,15 +158,14 @@ def marked(stack: Path, name: str = "", postgres_data: Path | None = None) -> li
             if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
                 continue
             carried = process.environ().get(MARK, "")
-            if carried == mark(stack, name) if name else carried.startswith(mark(stack)):
-                found.append(process)
-            elif postgres_data is not None and process.name() == "postgres" and _cwd(process) == str(postgres_data):
+            ours = carried == mark(stack, name) if name else carried.startswith(mark(stack))
+            if ours or (postgres_data is not None and _works_in(process, postgres_data)):
                 found.append(process)
     return found
 
 
-def _cwd(process: psutil.Process) -> str:
-    return process.cwd().removesuffix(" (deleted)")
+def _works_in(process: psutil.Process, postgres_data: Path) -> bool:
+    return process.name() == "postgres" and process.cwd().removesuffix(" (deleted)") == str(postgres_data)
 
 
 def stop(records: Iterable[ProcessRecord], grace_s: float) -> None:

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import ConfigError, UsageError
-from pipeline.local import java, opensearch, opensearch_home, places, ports, postgres, processes
+from pipeline.local import airflow, java, opensearch, opensearch_home, places, ports, postgres, processes
 from pipeline.local.context import Context, Options
 from pipeline.local.info import ComponentInfo, StackInfo
 from pipeline.local.paths import state_folder
 from pipeline.local.state import Progress, StackState, StateFolder, file_lock
 from pipeline.local.users import service_user
 
-COMPONENTS = ("postgres", "opensearch")
+COMPONENTS = ("postgres", "opensearch", "airflow")
 # What uses a service ends before it.
 STOP_ORDER = (("airflow",), ("opensearch", "postgres"))
 LOCK_PATIENCE_S = 900.0
@@ -47,11 +47,17 @@ def up(
     here.create()
     with file_lock(here.path / "lock", progress, LOCK_PATIENCE_S, "starting or stopping the stack"):
         context = _open(here, progress, options)
-        if "postgres" in wanted:
+        # Each is launched before any other is waited for, as far as they do not need one another.
+        if "postgres" in wanted or "airflow" in wanted:
             _start_postgres(context)
         if "opensearch" in wanted:
             _launch_opensearch(context)
+        if "airflow" in wanted:
+            airflow.launch(context)
+        if "opensearch" in wanted:
             _await_opensearch(context)
+        if "airflow" in wanted:
+            airflow.finish(context)
         return _info(here, context.state)
 
 
@@ -70,10 +76,12 @@ def down(progress: Progress = _silent, folder: Path | None = None) -> None:
             state = None
         if state is not None:
             for names in STOP_ORDER:
-                going = [record for name, record in state.processes.items() if name.startswith(names)]
-                if any(processes.is_alive(record) for record in going):
+                going = {name: record for name, record in state.processes.items() if name.startswith(names)}
+                if any(processes.is_alive(record) for record in going.values()):
                     progress(f"stopping {' and '.join(names)}")
-                processes.stop(going, GRACE_S)
+                processes.stop(going.values(), GRACE_S)
+                for name in going:
+                    processes.end_now(processes.marked(here.path, name))
             state.processes.clear()
             here.save(state)
         _end_strays(here, state)
@@ -170,6 +178,10 @@ def _info(folder: StateFolder, state: StackState | None) -> StackInfo:
         info.postgres_url = postgres.url(state.ports[postgres.NAME], "garam", folder.secret("postgres-garam"), "garam")
     if opensearch.NAME in state.processes:
         info.opensearch_url = opensearch.url(state.ports[opensearch.NAME])
+    if airflow.API in state.processes:
+        info.airflow_url = airflow.url(state.ports[airflow.NAME])
+        info.airflow_username = airflow.USERNAME
+        info.airflow_password_file = str(folder.secret_file("airflow-admin"))
     return info
 
 
@@ -179,4 +191,4 @@ def _health(folder: StateFolder, state: StackState, name: str) -> str | None:
         return postgres.missing(state.ports[name], folder.secret("postgres"))
     if name == opensearch.NAME:
         return opensearch.missing(opensearch.url(state.ports[name]))
-    return None
+    return airflow.missing(folder, state, name)

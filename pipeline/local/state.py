@@ -41,6 +41,7 @@ class StackState:
     processes: dict[str, ProcessRecord] = field(default_factory=dict)
     done: dict[str, str] = field(default_factory=dict)  # one-off work, with the version it was done for
     options: dict[str, Any] = field(default_factory=dict)
+    configuration: dict[str, str] = field(default_factory=dict)  # GARAM_CONFIG and overrides, as tasks see them
 
 
 class StateFolder:
