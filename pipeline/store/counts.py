@@ -111,6 +111,10 @@ class Counts:
         """The counts of ``ids`` (any order), 0 for what does not occur."""
         return look_up(self.ids, getattr(self, name), ids)
 
+    def outlets_at(self, ids: Ids) -> NDArray[np.uint64]:
+        """The outlets' bits of ``ids`` (any order), 0 for what does not occur."""
+        return look_up(self.ids, self.outlets, ids)
+
 
 def look_up(keys: Ids, values: NDArray[Any], ids: Ids) -> NDArray[Any]:
     """``values`` at the positions of ``ids`` in the ascending ``keys``; 0 where a key is missing."""
@@ -154,42 +158,58 @@ def version(conn: Connection, version_id: int) -> CountingVersion:
     return CountingVersion(*conn.execute(sa.select(*_VERSION).where(counting_versions.c.id == version_id)).one())
 
 
-def mark_ready(conn: Connection, version_id: int, now: dt.datetime) -> None:
-    """Say that everything known is counted; the first time stands."""
+def mark_ready(conn: Connection, version_id: int, now: dt.datetime, counted_to: int) -> None:
+    """Say that every article up to the id ``counted_to`` is counted; the first time it was ready stands."""
+    c = counting_versions.c
     conn.execute(
         sa.update(counting_versions)
-        .where(counting_versions.c.id == version_id, counting_versions.c.ready_at.is_(None))
-        .values(ready_at=now)
+        .where(c.id == version_id)
+        .values(ready_at=sa.func.coalesce(c.ready_at, now), counted_to=sa.func.greatest(c.counted_to, counted_to))
     )
 
 
 # ---------------------------------------------------------------- what is to be counted
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Articles to be counted as one batch of ``day``; ``counted_at`` is given when an older version's batch is redone."""
+    """Articles to be counted as one batch of ``day``; with ``counted_at`` an older version's batch is redone."""
 
     day: dt.date
     article_ids: list[int]
     counted_at: dt.datetime | None = None
 
 
-def uncounted(conn: Connection, version_id: int, limit: int) -> tuple[Group | None, int]:
-    """The oldest day's next ``limit`` articles that the version has not counted, and how many are left in all.
-
-    Removed articles and advertisements are never counted.
-    """
+def _open(version_id: int) -> sa.ColumnElement[bool]:
     counted = sa.select(sa.literal(1)).where(
         counted_articles.c.version_id == version_id, counted_articles.c.article_id == articles.c.id
     )
-    open_ = (~counted.exists(), articles.c.removed_at.is_(None), ~articles.c.is_ad)
-    left = conn.execute(sa.select(sa.func.count()).select_from(articles).where(*open_)).scalar_one()
-    day = conn.execute(sa.select(sa.func.min(articles.c.day)).where(*open_)).scalar_one()
-    if day is None:
-        return None, 0
-    rows = conn.execute(
-        sa.select(articles.c.id).where(*open_, articles.c.day == day).order_by(articles.c.id).limit(limit)
+    readable = sa.select(sa.literal(1)).where(article_versions.c.article_id == articles.c.id)
+    done = sa.select(counting_versions.c.counted_to).where(counting_versions.c.id == version_id).scalar_subquery()
+    return sa.and_(
+        articles.c.id > done, articles.c.removed_at.is_(None), ~articles.c.is_ad, readable.exists(), ~counted.exists()
     )
-    return Group(day, list(rows.scalars())), left
+
+
+def open_days(conn: Connection, version_id: int) -> list[tuple[dt.date, int]]:
+    """Days with articles that the version has not counted, oldest first, and how many there are.
+
+    Removed articles and advertisements are never counted. Reads only articles newer than those known to be done.
+    """
+    query = sa.select(articles.c.day, sa.func.count()).where(_open(version_id)).group_by(articles.c.day)
+    return [(day, int(n)) for day, n in conn.execute(query.order_by(articles.c.day))]
+
+
+def uncounted(conn: Connection, version_id: int, day: dt.date, limit: int) -> Group:
+    """The day's next ``limit`` articles that the version has not counted."""
+    query = sa.select(articles.c.id).where(_open(version_id), articles.c.day == day).order_by(articles.c.id)
+    return Group(day, list(conn.execute(query.limit(limit)).scalars()))
+
+
+def newest_article(conn: Connection) -> int:
+    """An id such that every article up to it is committed: call it in the transaction that settled the clock.
+
+    Writers take the clock's lock before they enter an article, so none with a smaller id is still on its way.
+    """
+    return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(articles.c.id), 0))).scalar_one())
 
 
 def batches_to_redo(conn: Connection, version_id: int, older_id: int) -> list[tuple[int, Group]]:
@@ -369,7 +389,7 @@ def words_of(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
 def nearest_sums(
     conn: Connection, version_id: int, key: str, day: dt.date, known_by: dt.datetime
 ) -> tuple[dt.date, bytes] | None:
-    """The newest running sums up to ``day`` made of exactly the batches that ``known_by`` has; None when there are none.
+    """The newest running sums up to ``day`` made of exactly the batches that ``known_by`` has, if there are any.
 
     Sums made as known at another time serve too, unless a batch of their days was counted between the two times.
     """

@@ -61,6 +61,7 @@ feeds = _table(
     _time("added_at", now=True),
     _text("etag", nullable=True),
     _text("last_modified", nullable=True),
+    _text("clock", default=""),  # "gmt_is_seoul" once its dates were found to be Seoul's, labelled GMT
     sa.Column("interval_s", sa.Float, nullable=False, server_default=sa.text("1800")),
     _time("next_poll_at", nullable=True),
     _int("failures"),
@@ -158,6 +159,7 @@ counting_versions = _table(
     _text("key"),  # the vocabulary's hash, or the analyser's name and version
     _time("created_at", now=True),
     _time("ready_at", nullable=True),  # set when every article known at created_at is counted
+    sa.Column("counted_to", sa.BigInteger, nullable=False, server_default=sa.text("0")),  # every article id up to it
     sa.UniqueConstraint("level", "key"),
 )
 count_batches = _table(

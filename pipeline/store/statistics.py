@@ -1,0 +1,249 @@
+"""Statistics of an as-of (IDF by token, drift), its trends, and the query weights made of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Connection
+
+from pipeline.asof import AsOf
+from pipeline.errors import UsageError
+from pipeline.store.packed import Arrays, pack, unpack
+from pipeline.store.schema import article_versions, articles, query_weights
+from pipeline.store.schema import statistics as statistics_table
+from pipeline.store.schema import trends as trends_table
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """A trending word or phrase of a day. ``boost`` is 1 where the calendar explains it or boosts are off.
+
+    ``evidence``: stories, of_stories, past_stories, of_past_stories, articles, outlets, lift, first_seen (day), days,
+    burst_since (day or None), calendar (a sentence or None), parts (words shown as part of it), phrases (longer ones
+    shown with it), examples ([{article_id, title, day, outlet}]), sentence.
+    """
+
+    rank: int
+    word: str
+    z: float
+    q_value: float
+    boost: float
+    is_new: bool
+    evidence: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Statistics of an as-of. ``arrays`` by token id, V the vocabulary's size:
+
+    temporal_idf, ensemble_idf float64 (V,); windowed_idf float64 (windows, V); decayed_df float64 (V,); window_df int64
+    (windows, V); recent_df int64 (V,), stories of the days that trends were looked for in.
+    """
+
+    id: int
+    as_of: AsOf
+    token_version_id: int
+    word_version_id: int
+    config_hash: str
+    content_hash: str
+    articles: int
+    arrays: dict[str, NDArray[Any]]
+    drift: dict[str, Any]
+    summary: dict[str, Any]
+    created_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueryWeights:
+    """Weights of an as-of: the artifact holds weights.npy (float32, V) and explain.json."""
+
+    id: int
+    statistics_id: int
+    day: dt.date
+    vocabulary_hash: str
+    content_hash: str
+    artifact: str
+    status: str  # candidate, accepted, rejected
+    verdict: Any
+    created_at: dt.datetime
+
+
+_S = statistics_table.c
+_T = trends_table.c
+_W = query_weights.c
+
+
+def find(conn: Connection, as_of: AsOf, token_version_id: int, word_version_id: int, config_hash: str) -> int | None:
+    """The id of statistics that were computed already."""
+    query = sa.select(_S.id).where(
+        _S.day == as_of.day,
+        _S.known_by == as_of.known_by,
+        _S.token_version_id == token_version_id,
+        _S.word_version_id == word_version_id,
+        _S.config_hash == config_hash,
+    )
+    return conn.execute(query).scalar_one_or_none()
+
+
+def add(
+    conn: Connection,
+    as_of: AsOf,
+    *,
+    token_version_id: int,
+    word_version_id: int,
+    config_hash: str,
+    content_hash: str,
+    n_articles: int,
+    arrays: Arrays,
+    drift: dict[str, Any],
+    summary: dict[str, Any],
+    trends: Sequence[Trend],
+) -> int:
+    """Store statistics with their trends; the id of the first ones when somebody else stored them meanwhile."""
+    values = {
+        "day": as_of.day,
+        "known_by": as_of.known_by,
+        "token_version_id": token_version_id,
+        "word_version_id": word_version_id,
+        "config_hash": config_hash,
+        "content_hash": content_hash,
+        "articles": n_articles,
+        "arrays": pack(arrays),
+        "drift": drift,
+        "summary": summary,
+    }
+    new = conn.execute(
+        insert(statistics_table).values(values).on_conflict_do_nothing().returning(_S.id)
+    ).scalar_one_or_none()
+    if new is None:
+        known = find(conn, as_of, token_version_id, word_version_id, config_hash)
+        assert known is not None
+        return known
+    rows = [
+        {
+            "statistics_id": new,
+            "rank": trend.rank,
+            "word": trend.word,
+            "z": trend.z,
+            "q_value": trend.q_value,
+            "boost": trend.boost,
+            "is_new": trend.is_new,
+            "evidence": trend.evidence,
+        }
+        for trend in trends
+    ]
+    if rows:
+        conn.execute(sa.insert(trends_table), rows)
+    return int(new)
+
+
+def get(conn: Connection, statistics_id: int) -> Statistics:
+    """Statistics with their arrays; UsageError when there are none with this id."""
+    row = conn.execute(sa.select(statistics_table).where(_S.id == statistics_id)).mappings().one_or_none()
+    if row is None:
+        raise UsageError(f"there are no statistics {statistics_id}: `garam learn --day DAY` computes them")
+    arrays, _ = unpack(bytes(row["arrays"]))
+    return Statistics(
+        row["id"],
+        AsOf(row["day"], row["known_by"]),
+        row["token_version_id"],
+        row["word_version_id"],
+        row["config_hash"],
+        row["content_hash"],
+        row["articles"],
+        arrays,
+        row["drift"] or {},
+        row["summary"] or {},
+        row["created_at"],
+    )
+
+
+def newest(
+    conn: Connection, day: dt.date, known_by: dt.datetime | None = None, *, or_before: bool = False
+) -> int | None:
+    """The id of the newest statistics of ``day`` (or of the latest day up to it), as known by then or earlier."""
+    query = sa.select(_S.id).where(_S.day <= day if or_before else _S.day == day)
+    if known_by is not None:
+        query = query.where(_S.known_by <= known_by)
+    return conn.execute(query.order_by(_S.day.desc(), _S.known_by.desc(), _S.id.desc()).limit(1)).scalar_one_or_none()
+
+
+def trends_of(conn: Connection, statistics_id: int) -> list[Trend]:
+    """The trends of statistics, by rank."""
+    query = sa.select(_T.rank, _T.word, _T.z, _T.q_value, _T.boost, _T.is_new, _T.evidence)
+    return [Trend(*row) for row in conn.execute(query.where(_T.statistics_id == statistics_id).order_by(_T.rank))]
+
+
+def titles(
+    conn: Connection, as_of: AsOf, first: dt.date, limit: int = 20_000
+) -> list[tuple[int, str, dt.date, str, int]]:
+    """(article id, title, day, outlet, story) of ``first`` to the as-of's day, newest day first, then by id."""
+    newest_title = (
+        sa.select(article_versions.c.article_id, article_versions.c.title)
+        .where(article_versions.c.seen_at <= as_of.known_by)
+        .distinct(article_versions.c.article_id)
+        .order_by(article_versions.c.article_id, article_versions.c.version.desc())
+        .subquery()
+    )
+    a = articles.c
+    query = (
+        sa.select(a.id, newest_title.c.title, a.day, a.outlet, sa.func.coalesce(a.story_id, a.id))
+        .join(newest_title, newest_title.c.article_id == a.id)
+        .where(a.day >= first, a.day <= as_of.day, a.first_seen_at <= as_of.known_by, a.removed_at.is_(None), ~a.is_ad)
+        .order_by(a.day.desc(), a.id)
+        .limit(limit)
+    )
+    return [(int(i), title, day, outlet, int(story)) for i, title, day, outlet, story in conn.execute(query)]
+
+
+# ---------------------------------------------------------------- query weights
+def add_query_weights(
+    conn: Connection, *, statistics_id: int, day: dt.date, vocabulary_hash: str, content_hash: str, artifact: str
+) -> int:
+    """The id of the query weights with this content, new or already there."""
+    values = {
+        "statistics_id": statistics_id,
+        "day": day,
+        "vocabulary_hash": vocabulary_hash,
+        "content_hash": content_hash,
+        "artifact": artifact,
+    }
+    conn.execute(insert(query_weights).values(values).on_conflict_do_nothing())
+    query = sa.select(_W.id).where(_W.statistics_id == statistics_id, _W.content_hash == content_hash)
+    return int(conn.execute(query).scalar_one())
+
+
+def get_query_weights(conn: Connection, query_weights_id: int) -> QueryWeights:
+    """Query weights by id; UsageError when there are none."""
+    row = conn.execute(sa.select(*_weights()).where(_W.id == query_weights_id)).one_or_none()
+    if row is None:
+        raise UsageError(f"there are no query weights {query_weights_id}: `garam learn --day DAY` makes them")
+    return QueryWeights(*row)
+
+
+def newest_query_weights(
+    conn: Connection, vocabulary_hash: str, *, status: str | None = None, day: dt.date | None = None
+) -> QueryWeights | None:
+    """The newest query weights of a vocabulary: of a status if given, up to a day if given."""
+    query = sa.select(*_weights()).where(_W.vocabulary_hash == vocabulary_hash)
+    if status is not None:
+        query = query.where(_W.status == status)
+    if day is not None:
+        query = query.where(_W.day <= day)
+    row = conn.execute(query.order_by(_W.day.desc(), _W.id.desc()).limit(1)).one_or_none()
+    return QueryWeights(*row) if row is not None else None
+
+
+def judge_query_weights(conn: Connection, query_weights_id: int, status: str, verdict: Any) -> None:
+    """Keep the smaller gate's verdict: accepted or rejected, with its rows."""
+    conn.execute(sa.update(query_weights).where(_W.id == query_weights_id).values(status=status, verdict=verdict))
+
+
+def _weights() -> list[sa.Column[Any]]:
+    return [_W[name] for name in QueryWeights.__slots__]

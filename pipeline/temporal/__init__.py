@@ -1,0 +1,68 @@
+"""Time: counts, temporal IDF, trends, series, drift, and the query weights made of them.
+
+The daily run is `count_articles`, then an as-of is taken, then `learn_statistics` and `make_query_weights`; `trends`
+and `series` read what is stored. The plan's functions take plain lists and run the same code. Nothing heavy is
+imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.temporal.counting import CountReport, count_articles
+    from pipeline.temporal.history import SeriesRow, series, trends
+    from pipeline.temporal.learn import learn_statistics
+    from pipeline.temporal.plain import (
+        TrendingToken,
+        analyze_token_frequency_over_time,
+        calculate_ensemble_idf,
+        calculate_temporal_idf,
+        calculate_windowed_idf,
+        detect_trending_tokens,
+    )
+    from pipeline.temporal.plots import plot_series, plot_trends
+    from pipeline.temporal.weights import make_query_weights
+
+_HOME = {
+    "CountReport": "counting",
+    "count_articles": "counting",
+    "learn_statistics": "learn",
+    "make_query_weights": "weights",
+    "SeriesRow": "history",
+    "series": "history",
+    "trends": "history",
+    "plot_series": "plots",
+    "plot_trends": "plots",
+    "TrendingToken": "plain",
+    "analyze_token_frequency_over_time": "plain",
+    "calculate_ensemble_idf": "plain",
+    "calculate_temporal_idf": "plain",
+    "calculate_windowed_idf": "plain",
+    "detect_trending_tokens": "plain",
+}
+
+__all__ = [
+    "CountReport",
+    "SeriesRow",
+    "TrendingToken",
+    "analyze_token_frequency_over_time",
+    "calculate_ensemble_idf",
+    "calculate_temporal_idf",
+    "calculate_windowed_idf",
+    "count_articles",
+    "detect_trending_tokens",
+    "learn_statistics",
+    "make_query_weights",
+    "plot_series",
+    "plot_trends",
+    "series",
+    "trends",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

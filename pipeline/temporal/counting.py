@@ -1,0 +1,248 @@
+"""Counting: every article's terms, once a counting version, in batches of a day.
+
+One transaction a batch, under a lock of the version: `kill -9` loses the batch that was being counted and nothing
+else, and a second run waits for the first and finds nothing left to do.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from pipeline.errors import RefusedError
+from pipeline.progress import Progress, silent
+from pipeline.store import counts as store
+from pipeline.store import models
+from pipeline.store.articles import Article
+from pipeline.store.base import settle, writing
+from pipeline.store.counts import Counts, Group
+
+if TYPE_CHECKING:
+    from pipeline.context import Context
+
+NO_BASE = "there is no base model yet, and its vocabulary is what is counted: run `garam base`"
+PHRASE_REACH = 300  # characters from the start in which phrases are counted: headline and lede name the event
+
+
+@dataclass(frozen=True, slots=True)
+class CountReport:
+    """What a run counted: articles at each level (those of one level are those of the other) and batches written."""
+
+    token_articles: int
+    word_articles: int
+    batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """One article's terms: its set, how many there were with repeats, and the words between spaces."""
+
+    terms: frozenset[int] | frozenset[str]
+    occurrences: int
+    spaces: int
+
+
+class Counted(Protocol):
+    """What counting needs to know of a document besides its terms."""
+
+    @property
+    def outlet(self) -> str: ...
+
+    @property
+    def story_id(self) -> int: ...
+
+
+Analyser = Callable[[Sequence[Article]], Iterable[Terms]]
+
+
+def document(title: str, text: str) -> str:
+    """What is counted of an article."""
+    return f"{title}\n{text}"
+
+
+def by_words(found: Sequence[Article]) -> Iterable[Terms]:
+    """Words, compounds, and the phrases of the article's beginning."""
+    return word_terms([document(article.title, article.text) for article in found])
+
+
+def word_terms(texts: Sequence[str]) -> Iterable[Terms]:
+    """The terms of plain texts at the word level."""
+    from pipeline.text import words
+
+    for text, analysis in zip(texts, words.analyse(texts), strict=True):
+        phrases = {phrase for phrase, start in analysis.phrases if start < PHRASE_REACH}
+        yield Terms(frozenset(analysis.words) | phrases, len(analysis.words), len(text.split()))
+
+
+def by_tokens(tokenizer_json: str) -> Analyser:
+    """Tokens of a vocabulary, special ones left out; ids are the vocabulary's."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    special = {id_ for id_, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+
+    def analyse(found: Sequence[Article]) -> Iterable[Terms]:
+        texts = [document(article.title, article.text) for article in found]
+        for text, encoded in zip(texts, tokenizer.encode_batch_fast(texts, add_special_tokens=False), strict=True):
+            ids = [id_ for id_ in encoded.ids if id_ not in special]
+            yield Terms(frozenset(ids), len(encoded.ids), len(text.split()))
+
+    return analyse
+
+
+def tally(
+    found: Sequence[Counted], terms: Sequence[Terms], earlier: Sequence[tuple[int, Terms]] = ()
+) -> tuple[Counts, list[str] | None]:
+    """The counts of some articles of one day; ``earlier`` are (story, terms) of articles that are counted already.
+
+    A story counts once a term and day, whichever of its articles has it. With words as terms the ids are positions in
+    the sorted words, which come second; with tokens they are the token ids.
+    """
+    in_articles: Counter[int | str] = Counter()
+    in_stories: Counter[int | str] = Counter()
+    outlets: dict[int | str, int] = defaultdict(int)
+    seen: dict[int, set[int | str]] = defaultdict(set)
+    for story, had in earlier:
+        seen[story] |= had.terms
+    known = set(seen)
+    everyone = 0
+    for article, had in zip(found, terms, strict=True):
+        bit = store.outlet_bit(article.outlet)
+        everyone |= bit
+        in_articles.update(had.terms)
+        in_stories.update(had.terms - seen[article.story_id])
+        seen[article.story_id] |= had.terms
+        for term in had.terms:
+            outlets[term] |= bit
+    ordered: list[int | str] = sorted(in_articles)
+    names = [term for term in ordered if isinstance(term, str)]
+    return (
+        Counts(
+            np.arange(len(names), dtype=np.int64) if names else np.array(ordered, np.int64),
+            np.array([in_articles[term] for term in ordered], np.int64),
+            np.array([in_stories[term] for term in ordered], np.int64),
+            np.array([outlets[term] for term in ordered], np.uint64),
+            len(found),
+            len({article.story_id for article in found} - known),
+            sum(had.occurrences for had in terms),
+            sum(had.spaces for had in terms),
+            everyone,
+        ),
+        names or None,
+    )
+
+
+def count_articles(ctx: Context, *, progress: Progress = silent) -> CountReport:
+    """Count every article that is not counted yet, as tokens of the base model's vocabulary and as words.
+
+    While a champion still serves an older vocabulary, that one is counted too. Raises RefusedError without a base.
+    Take an as-of *after* counting (`Store.settle`): what is counted later than its ``known_by`` is not in it.
+    """
+    done = {"token": 0, "word": 0}
+    batches = 0
+    for vocabulary, artifact in vocabularies(ctx).items():
+        text = (ctx.artifacts.get(artifact) / "tokenizer.json").read_text(encoding="utf-8")
+        articles, written = _count_level(ctx, "token", vocabulary, by_tokens(text), progress)
+        done["token"] += articles
+        batches += written
+    from pipeline.text import words
+
+    articles, written = _count_level(ctx, "word", words.key(), by_words, progress)
+    return CountReport(done["token"], articles, batches + written)
+
+
+def vocabularies(ctx: Context) -> dict[str, str]:
+    """The vocabularies that are counted (hash -> a model artifact that has it): the newest base's comes first."""
+    with ctx.store.begin() as conn:
+        base, champion = models.base(conn), models.champion(conn)
+    if base is None:
+        raise RefusedError(NO_BASE)
+    found = {base.vocabulary_hash: base.artifact}
+    if champion is not None:
+        found.setdefault(champion.vocabulary_hash, champion.artifact)
+    return found
+
+
+def _count_level(ctx: Context, level: str, key: str, analyse: Analyser, progress: Progress) -> tuple[int, int]:
+    with ctx.store.begin() as conn:
+        version = store.ensure_version(conn, level, key, writing(conn))
+        older = next((v for v in store.versions(conn, level) if v.ready_at and v.id < version.id), None)
+    articles = batches = 0
+    with ctx.store.lock(f"garam.count.{version.id}"):
+        if version.ready_at is None and older is not None:
+            # A recount keeps the older version's batches and their times, so that (day, known by) means the same
+            # articles in both; nobody reads it before it is ready.
+            with ctx.store.begin() as conn:
+                groups = store.batches_to_redo(conn, version.id, older.id)
+            for number, (_, group) in enumerate(groups):
+                progress(f"recounting {level}s", number, len(groups))
+                articles += _count_group(ctx, version.id, group, analyse)
+                batches += 1
+        with ctx.store.begin() as conn:
+            settle(conn)
+            newest = store.newest_article(conn)
+        with ctx.store.begin() as conn:
+            days = store.open_days(conn, version.id)
+        total = sum(n for _, n in days)
+        done = 0
+        for day, _ in days:
+            while True:
+                with ctx.store.begin() as conn:
+                    group = store.uncounted(conn, version.id, day, ctx.config.temporal.batch_articles)
+                if not group.article_ids:
+                    break
+                progress(f"counting {level}s", done, total)
+                counted = _count_group(ctx, version.id, group, analyse)
+                done += counted
+                batches += counted > 0
+        articles += done
+        progress(f"counting {level}s", done, total)
+        with ctx.store.begin() as conn:
+            store.mark_ready(conn, version.id, writing(conn), newest)
+    return articles, batches
+
+
+def _count_group(ctx: Context, version_id: int, group: Group, analyse: Analyser) -> int:
+    """Count one batch; how many articles it has. What was removed while it was being analysed is left out."""
+    while True:
+        with ctx.store.begin() as conn:
+            found = store.texts(conn, group.article_ids)
+            told = store.counted_of_stories(conn, version_id, group.day, [article.story_id for article in found])
+            earlier = store.texts(conn, told)
+        if not found:
+            return 0
+        terms = list(analyse([*found, *earlier]))
+        had = [(article.story_id, t) for article, t in zip(earlier, terms[len(found) :], strict=True)]
+        counts, names = tally(found, terms[: len(found)], had)
+        ids = [article.id for article in found]
+        with ctx.store.begin() as conn:
+            if not store.still_there(conn, ids):
+                continue
+            if names is not None:
+                counts = _with_ids(counts, names, store.word_ids(conn, version_id, names, add=True))
+            counted_at: dt.datetime = group.counted_at or writing(conn)
+            store.add_batch(conn, version_id, group.day, counted_at, counts, ids)
+        return len(ids)
+
+
+def _with_ids(counts: Counts, names: Sequence[str], ids: dict[str, int]) -> Counts:
+    mapped = np.array([ids[name] for name in names], np.int64)
+    order = np.argsort(mapped)
+    return Counts(
+        mapped[order],
+        counts.articles[order],
+        counts.stories[order],
+        counts.outlets[order],
+        counts.n_articles,
+        counts.n_stories,
+        counts.terms,
+        counts.spaces,
+        counts.all_outlets,
+    )

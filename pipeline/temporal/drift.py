@@ -1,0 +1,104 @@
+"""How much the language of the news moved: one row of numbers a day, with an alarm level.
+
+Divergence is Jensen-Shannon's (base 2, so 0 to 1) between the tokens of the recent days and those of the weeks before,
+set against its own values at earlier stretches of the same length; tokens per word tells when the vocabulary has to
+cut the news into ever smaller pieces.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.temporal import TemporalConfig
+from pipeline.store.counts import Counts
+from pipeline.temporal.idf import ONE_DAY, Floats
+
+_EARLIER = 8  # stretches before the recent one that say what is usual
+_LEAST = 4  # of them, before anything can be called unusual
+
+
+def jensen_shannon(p: NDArray[Any], q: NDArray[Any]) -> float:
+    """Jensen-Shannon divergence of two frequency arrays of one shape, in bits; 0 when one of them is empty."""
+    if not p.sum() or not q.sum():
+        return 0.0
+    a: Floats = p / p.sum()
+    b: Floats = q / q.sum()
+    mean = (a + b) / 2
+
+    def against(x: Floats) -> float:
+        used = x > 0
+        return float(np.sum(x[used] * np.log2(x[used] / mean[used])))
+
+    return (against(a) + against(b)) / 2
+
+
+def reach(length: int, config: TemporalConfig) -> int:
+    """Days before the day itself that `measure` reads, for recent stretches of ``length`` days."""
+    return length * (_EARLIER + 1) + 7 * config.drift_weeks
+
+
+def measure(
+    tokens: Mapping[dt.date, Counts],
+    day: dt.date,
+    length: int,
+    unseen: tuple[int, int],
+    config: TemporalConfig,
+) -> dict[str, Any]:
+    """Drift of the ``length`` days up to ``day``; ``unseen`` is (new words, words) of those days.
+
+    Keys: divergence, usual_divergence, divergence_z (None while there is too little to compare with), unseen_share,
+    tokens_per_word, usual_tokens_per_word, level (quiet, watch, alarm) and reason, a sentence.
+    """
+    series = []
+    for back in range(_EARLIER + 1):
+        end = day - back * length * ONE_DAY
+        start = end - length * ONE_DAY
+        now = _between(tokens, start, end)
+        before = _between(tokens, start - 7 * config.drift_weeks * ONE_DAY, start)
+        ids = np.union1d(now.ids, before.ids)
+        series.append(jensen_shannon(now.at(ids), before.at(ids)) if now.n_stories and before.n_stories else None)
+        if back == 0:
+            fertility, usual_fertility = _fertility(now), _fertility(before)
+    current, earlier = series[0], np.array([value for value in series[1:] if value is not None])
+    z = usual = None
+    if current is not None and len(earlier) >= _LEAST:
+        usual = float(earlier.mean())
+        # Spread below 2 % of the value is luck of few stretches, not certainty.
+        z = (current - usual) / max(float(earlier.std(ddof=1)), 0.02 * usual, 1e-9)
+    rise = fertility / usual_fertility - 1 if fertility and usual_fertility else 0.0
+    level, reason = _level(z, rise, config)
+    return {
+        "divergence": current,
+        "usual_divergence": usual,
+        "divergence_z": z,
+        "unseen_share": unseen[0] / unseen[1] if unseen[1] else 0.0,
+        "tokens_per_word": fertility,
+        "usual_tokens_per_word": usual_fertility,
+        "level": level,
+        "reason": reason,
+    }
+
+
+def _between(days: Mapping[dt.date, Counts], after: dt.date, last: dt.date) -> Counts:
+    return Counts.union([counts for day, counts in sorted(days.items()) if after < day <= last])
+
+
+def _fertility(counts: Counts) -> float | None:
+    return counts.terms / counts.spaces if counts.spaces else None
+
+
+def _level(z: float | None, rise: float, config: TemporalConfig) -> tuple[str, str]:
+    moved = z is not None and z > config.drift_alarm_z
+    longer = rise > config.drift_alarm_fertility
+    if longer:
+        return "alarm", f"words need {rise:.1%} more tokens than in the weeks before: think of a new vocabulary"
+    if moved:
+        return "watch", f"the language moved {z:.1f} standard deviations more than usual"
+    if z is None:
+        return "quiet", "too few earlier days to say what is usual"
+    return "quiet", "the language moved as it usually does"

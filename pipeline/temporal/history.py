@@ -1,0 +1,78 @@
+"""How often words were in the news, day by day, and the trends of a day as they are printed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import RefusedError, UsageError
+from pipeline.store import counts as store
+from pipeline.store import statistics
+from pipeline.store.statistics import Trend
+
+if TYPE_CHECKING:
+    from pipeline.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRow:
+    """A word on a day that had articles: of ``of_stories`` stories ``stories`` mention it; ``share`` is their ratio."""
+
+    word: str
+    day: dt.date
+    stories: int
+    articles: int
+    outlets: int
+    of_stories: int
+    share: float
+
+
+def series(
+    ctx: Context, words: Sequence[str], first: dt.date, last: dt.date, known_by: dt.datetime | None = None
+) -> list[SeriesRow]:
+    """A row for each word and each day of ``first..last`` (both included) that has articles, by word, then day.
+
+    A word that was never in the news has rows of 0. Raises UsageError when no word is given or the range is backwards,
+    RefusedError before anything is counted.
+    """
+    if not words:
+        raise UsageError("name a word whose series you want, such as: garam series 코로나19")
+    if first > last:
+        raise UsageError(f"the range ends ({last}) before it begins ({first})")
+    from pipeline.text.words import canonical
+
+    names = list(dict.fromkeys(canonical(word) for word in words))
+    with ctx.store.begin() as conn:
+        version = next((v for v in store.versions(conn, "word") if v.ready_at), None)
+        if version is None:
+            raise RefusedError("nothing has been counted yet: run `garam learn` first")
+        ids = store.word_ids(conn, version.id, names)
+        known = known_by or dt.datetime.max.replace(tzinfo=dt.UTC)
+        wanted = np.array([ids.get(name, -1) for name in names], np.int64)
+        rows: dict[str, list[SeriesRow]] = {name: [] for name in names}
+        for day, counts in store.read_days(conn, version.id, first, last, known):
+            stories, articles = counts.at(wanted), counts.at(wanted, "articles")
+            outlets = store.bits_set(counts.outlets_at(wanted))
+            for index, name in enumerate(names):
+                had = int(stories[index])
+                share = had / counts.n_stories if counts.n_stories else 0.0
+                rows[name].append(
+                    SeriesRow(name, day, had, int(articles[index]), int(outlets[index]), counts.n_stories, share)
+                )
+    return [row for name in names for row in rows[name]]
+
+
+def trends(ctx: Context, day: dt.date, known_by: dt.datetime | None = None) -> list[Trend]:
+    """The trends of a day, as the newest statistics of that day (known by then) hold them; may be empty.
+
+    Raises UsageError when that day has no statistics.
+    """
+    with ctx.store.begin() as conn:
+        found = statistics.newest(conn, day, known_by)
+        if found is None:
+            raise UsageError(f"there are no statistics of {day}: run `garam learn --day {day}`")
+        return statistics.trends_of(conn, found)

@@ -1,0 +1,97 @@
+"""Pictures of trends and series, as png or svg by the file's name.
+
+matplotlib brings no font with Hangul. A Korean one of the machine is used when there is one; without, an svg keeps its
+text as text (the viewer's fonts draw it), and a png is refused with the sentence of what to install.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UsageError
+from pipeline.store.statistics import Trend
+from pipeline.temporal.history import SeriesRow
+
+FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "NanumBarunGothic", "Malgun Gothic", "Apple SD Gothic Neo",
+         "AppleGothic", "UnDotum", "Baekmuk Gulim", "Noto Sans CJK JP", "Source Han Sans KR")  # fmt: skip
+NO_FONT = (
+    "this machine has no font with Hangul, so a png would show boxes: write an .svg, "
+    "or install one such as fonts-noto-cjk or fonts-nanum"
+)
+
+
+def plot_trends(trends: Sequence[Trend], path: Path | str, *, title: str = "Trends", top: int = 20) -> Path:
+    """Bars of z of the ``top`` trends, new words in another colour; returns the file's path."""
+    if not trends:
+        raise UsageError("there is no trend to draw")
+    shown = list(trends[:top])[::-1]
+    with _figure(path, max(2.0, 0.35 * len(shown) + 1.2)) as (figure, axes):
+        colours = [
+            "tab:orange" if t.is_new else "tab:grey" if t.evidence.get("calendar") else "tab:blue" for t in shown
+        ]
+        axes.barh([t.word for t in shown], [t.z for t in shown], color=colours)
+        axes.set_xlabel("z (log-odds against the past); orange: new, grey: calendar")
+        axes.set_title(title)
+        figure.tight_layout()
+    return Path(path)
+
+
+def plot_series(rows: Sequence[SeriesRow], path: Path | str, *, title: str = "") -> Path:
+    """One line a word: the share of each day's stories that mention it; returns the file's path."""
+    if not rows:
+        raise UsageError("there is no day with articles in this range: nothing to draw")
+    with _figure(path, 4.0) as (figure, axes):
+        for word in dict.fromkeys(row.word for row in rows):
+            mine = [row for row in rows if row.word == word]
+            axes.plot([row.day for row in mine], [100 * row.share for row in mine], marker=".", label=word)
+        axes.set_ylabel("stories that mention it, %")
+        axes.set_ylim(bottom=0)
+        axes.legend()
+        axes.set_title(title)
+        figure.autofmt_xdate()
+        figure.tight_layout()
+    return Path(path)
+
+
+@contextmanager
+def _figure(path: Path | str, height: float) -> Iterator[tuple[Any, Any]]:
+    path = Path(path)
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in ("png", "svg"):
+        raise UsageError(f"{path} is neither .png nor .svg: name the picture so")
+    import matplotlib  # half a second: only where a picture is wanted
+    from matplotlib.figure import Figure
+
+    font = korean_font()
+    if font is None and kind == "png":
+        raise UsageError(NO_FONT)
+    family = [font, "sans-serif"] if font else ["sans-serif"]
+    import logging
+
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)  # one warning a glyph, for text that the svg's viewer draws
+    try:
+        import warnings
+
+        with matplotlib.rc_context({"font.family": family, "svg.fonttype": "none", "axes.unicode_minus": False}):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Glyph .* missing")
+                figure = Figure(figsize=(8, height))
+                yield figure, figure.subplots()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                # No date in the file: the same rows give the same bytes.
+                figure.savefig(path, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+    finally:
+        log.setLevel(level)
+
+
+def korean_font() -> str | None:
+    """The name of a font with Hangul that matplotlib can use on this machine, or None."""
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return next((name for name in FONTS if name in installed), None)

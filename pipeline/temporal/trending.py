@@ -1,0 +1,168 @@
+"""Trending words: what recent stories mention more often than the past would let one expect.
+
+delta = ln[(y1 + a) / (n1 + a0 - y1 - a)] - ln[(y2 + a) / (n2 + a0 - y2 - a)], z = delta / sqrt(1/(y1+a) + 1/(y2+a)):
+log-odds with an informative Dirichlet prior (Monroe, Colaresi, Quinn 2008), where y of n stories mention the word,
+1 is recent, 2 is past, and the prior's a = a0 * (y1 + y2) / (n1 + n2) is the word's share of everything.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.temporal import TemporalConfig
+from pipeline.store.counts import Counts, Ids, bits_set
+from pipeline.temporal.idf import ONE_DAY, Floats
+
+LENGTHS = (1, 3, 7, 14)  # days; `recent_days` is the longest
+_SAME_WEEKDAYS = 4  # days of the past that each weekday needs before only the same weekdays are compared
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The recent days and the past ones they are compared with: days, their counts together, each day's counts."""
+
+    recent_days: list[dt.date]
+    past_days: list[dt.date]
+    recent: Counts
+    past: Counts
+    by_day: Mapping[dt.date, Counts]
+    same_weekdays: bool
+    length: int  # days from the first recent one to the last, days without articles included
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Of every term of the family that was tested together, by ascending id (arrays of one shape)."""
+
+    ids: Ids
+    recent: Ids  # y1
+    past: Ids  # y2
+    z: Floats
+    p: Floats
+    q: Floats
+    lift: Floats
+    outlets: Ids
+    passed: NDArray[np.bool_]  # a trend: floors and false-discovery control hold
+
+
+def compare(
+    by_day: Mapping[dt.date, Counts], day: dt.date, config: TemporalConfig, length: int | None = None
+) -> Comparison:
+    """Choose the recent days up to ``day`` and the past before them from the days that have counts.
+
+    Without ``length`` the shortest stretch with ``trend_stories`` stories is recent, else ``recent_days`` days.
+    """
+    if length is None:
+        length = config.recent_days
+        for candidate in sorted(n for n in LENGTHS if n < config.recent_days):
+            stories = sum(c.n_stories for d, c in by_day.items() if day - candidate * ONE_DAY < d <= day)
+            if stories >= config.trend_stories:
+                length = candidate
+                break
+    start = day - (length - 1) * ONE_DAY
+    recent = sorted(d for d in by_day if start <= d <= day)
+    past = sorted(d for d in by_day if start - config.past_days * ONE_DAY <= d < start)
+    same = False
+    if length < 7 and recent:
+        weekdays = {d.weekday() for d in recent}
+        alike = [d for d in past if d.weekday() in weekdays]
+        if all(sum(d.weekday() == w for d in alike) >= _SAME_WEEKDAYS for w in weekdays):
+            past, same = alike, True
+    return Comparison(
+        recent,
+        past,
+        Counts.union([by_day[d] for d in recent]),
+        Counts.union([by_day[d] for d in past]),
+        by_day,
+        same,
+        length,
+    )
+
+
+def score(comparison: Comparison, config: TemporalConfig) -> Scores:
+    """Score every term; empty when there is no past or nothing recent.
+
+    The p-value is the larger of the normal one of z and the exact one of a binomial split of y1 + y2 stories (z alone
+    is too hopeful about rare words). The family of Benjamini-Hochberg is chosen by y1 + y2, which under "no change"
+    says nothing about the split; the floors on recent stories, outlets and lift then only take away.
+    """
+    recent, past = comparison.recent, comparison.past
+    none = np.zeros(0, np.int64)
+    if not recent.n_stories or not past.n_stories:
+        return Scores(none, none, none, np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0), none, np.zeros(0, np.bool_))
+    from scipy.stats import binom, norm
+
+    ids = np.union1d(recent.ids, past.ids)
+    y1, y2 = recent.at(ids), past.at(ids)
+    family = y1 + y2 >= config.min_stories
+    ids, y1, y2 = ids[family], y1[family], y2[family]
+    delta, z = log_odds(y1, y2, recent.n_stories, past.n_stories, config.prior_stories)
+    exact = binom.sf(y1 - 1, y1 + y2, recent.n_stories / (recent.n_stories + past.n_stories))
+    p = np.maximum(norm.sf(z), exact)
+    # Half a story keeps the ratio finite for words the past does not have.
+    lift = ((y1 + 0.5) / (recent.n_stories + 1)) / ((y2 + 0.5) / (past.n_stories + 1))
+    outlets = bits_set(recent.outlets_at(ids)).astype(np.int64)
+    possible = min(config.min_outlets, recent.all_outlets.bit_count())
+    floors = (y1 >= config.min_stories) & (outlets >= possible) & (lift >= config.min_lift) & (delta > 0)
+    p = np.where(floors, p, 1.0)
+    q = benjamini_hochberg(p)
+    return Scores(ids, y1, y2, z, p, q, lift, outlets, floors & (q <= config.false_discovery_rate))
+
+
+def log_odds(y1: Ids, y2: Ids, n1: float, n2: float, prior: float) -> tuple[Floats, Floats]:
+    """(delta, z) of the module's formula; ``prior`` is a0 in stories; arrays of one shape."""
+    a = prior * (y1 + y2) / (n1 + n2)
+    delta = np.log((y1 + a) / (n1 + prior - y1 - a)) - np.log((y2 + a) / (n2 + prior - y2 - a))
+    return delta, delta / np.sqrt(1 / (y1 + a) + 1 / (y2 + a))
+
+
+def benjamini_hochberg(p: Floats) -> Floats:
+    """q-values: the smallest false-discovery rate at which each hypothesis is rejected (Benjamini, Hochberg 1995)."""
+    if not len(p):
+        return p
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
+    q = np.empty_like(p)
+    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return q
+
+
+def burst_start(counted: Sequence[int], totals: Sequence[int], *, scale: float = 2.0, gamma: float = 1.0) -> int | None:
+    """Where the burst that still lasts at the end began (an index), or None: Kleinberg's two states (2002), batched.
+
+    State 0 mentions the word in the overall share of stories, state 1 in ``scale`` times that; going up costs
+    gamma * ln(number of days); the cheapest sequence of states wins.
+    """
+    hits, stories = np.asarray(counted, np.float64), np.asarray(totals, np.float64)
+    if not len(hits) or not hits.sum() or not stories.sum():
+        return None
+    low = min(hits.sum() / stories.sum(), 0.5)
+    shares = np.array([low, min(low * scale, 0.9999)])
+    cost = -(hits[:, None] * np.log(shares) + (stories - hits)[:, None] * np.log1p(-shares))
+    up = gamma * np.log(max(len(hits), 2))
+    best = np.array([cost[0, 0], cost[0, 1] + up])
+    came_from = np.zeros((len(hits), 2), np.int8)
+    for day in range(1, len(hits)):
+        into_low = int(best[1] < best[0])
+        into_high = int(best[1] <= best[0] + up)
+        came_from[day] = into_low, into_high
+        best = np.array([best[into_low], best[1] if into_high else best[0] + up]) + cost[day]
+    if best[1] >= best[0]:
+        return None
+    day = len(hits) - 1
+    while day > 0 and came_from[day, 1] == 1:
+        day -= 1
+    return day
+
+
+def boost_of(z: float, days_in_burst: int, config: TemporalConfig) -> float:
+    """A trending word's factor: 1 to ``boost_max``, rising with z, halving as the burst ages; 1 when switched off."""
+    if not config.boosts or z <= 0:
+        return 1.0
+    height = (config.boost_max - 1.0) * (1.0 - float(np.exp(-z / config.boost_z)))
+    return 1.0 + height * float(0.5 ** (max(days_in_burst, 0) / config.boost_half_life_days))
