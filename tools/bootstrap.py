@@ -23,7 +23,7 @@ ASK_VERSION = "import sys; print(*sys.version_info[:2])"
 
 
 def version(python):
-    """(major, minor) of this interpreter; None when it cannot be run (pyenv's shims are there for versions that are not)."""
+    """(major, minor) of this interpreter; None when it cannot be run: pyenv has shims for versions that it lacks."""
     try:
         said = subprocess.run(
             [python, "-c", ASK_VERSION], capture_output=True, text=True, timeout=60, check=True
@@ -88,12 +88,8 @@ def run(what, command, environment=None):
         subprocess.run([str(part) for part in command], cwd=ROOT, env=environment, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         code = getattr(error, "returncode", error)
-        sys.exit(
-            "Making the environment failed while doing this: {} ({}). Run it again when that is mended.".format(
-                what, code
-            )
-        )
-    print("    {:.0f} s".format(time.monotonic() - started), flush=True)
+        sys.exit(f"Making the environment failed while doing this: {what} ({code}). Run it again when that is mended.")
+    print(f"    {time.monotonic() - started:.0f} s", flush=True)
 
 
 def main():
@@ -108,7 +104,7 @@ def main():
     found = version(str(python))
     if not found or not OLDEST <= found <= NEWEST:
         base = find_python()
-        run("make {} with {}".format(VENV, base), [base, "-m", "venv", "--clear", VENV])
+        run(f"make {VENV} with {base}", [base, "-m", "venv", "--clear", VENV])
     quiet = ["--quiet", "--disable-pip-version-check"]
     run(
         "install uv",
@@ -127,7 +123,7 @@ def main():
     environment = uv_environment()
     install = [VENV / "bin" / "uv", "pip", "install", "--python", python]
     run(
-        "install what {} lists (5 GB on Linux, most of it for GPUs)".format(lock),
+        f"install what {lock} lists (5 GB on Linux, most of it for GPUs)",
         [*install, "--require-hashes", "-r", LOCKS / lock],
         environment,
     )

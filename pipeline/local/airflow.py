@@ -73,8 +73,7 @@ def launch(context: Context) -> None:
     """
     folder, state = context.folder, context.state
     _remember_configuration(state)
-    if not context.runs(API):
-        ports.choose(state.ports, NAME)
+    context.claim_ports(API, NAME)
     environment = _environment(context)
     home = Path(environment["AIRFLOW_HOME"])
     home.mkdir(mode=0o700, exist_ok=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.local import processes
+from pipeline.local import ports, processes
 from pipeline.local.state import ProcessRecord, Progress, StackState, StateFolder
 from pipeline.local.users import ServiceUser
 
@@ -55,6 +55,14 @@ class Context:
     def runs(self, name: str) -> bool:
         """Whether the process of that name is alive."""
         return processes.is_alive(self.state.processes.get(name))
+
+    def claim_ports(self, process: str, *names: str, postgres_data: Path | None = None) -> None:
+        """Choose the ports of a process that is not running, once nothing that it left behind holds them."""
+        if self.runs(process):
+            return
+        processes.end_now(processes.marked(self.folder.path, process, postgres_data))
+        for name in names:
+            ports.choose(self.state.ports, name)
 
     def ensure(self, spec: processes.Spec, postgres_data: Path | None = None) -> ProcessRecord:
         """Have the process run as ``spec`` says. One that runs otherwise is restarted; strays of a dead one end first.

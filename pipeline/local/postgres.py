@@ -105,6 +105,14 @@ def initialise(root: Path, bin_folder: Path, password: str, user: ServiceUser) -
     scratch.rename(data)
 
 
+def forget_dead_server(root: Path) -> None:
+    """Remove the server's own pid file. Only when no process works in the data folder: the caller has seen to that.
+
+    The server would do it by itself, but takes a zombie, or whoever has the pid by now, for the one that was killed.
+    """
+    (data_folder(root) / "postmaster.pid").unlink(missing_ok=True)
+
+
 def spec(
     folder: StateFolder, root: Path, bin_folder: Path, port: int, user: ServiceUser, settings: Mapping[str, str]
 ) -> Spec:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import ConfigError, UsageError
-from pipeline.local import airflow, java, opensearch, opensearch_home, places, ports, postgres, processes
+from pipeline.local import airflow, java, opensearch, opensearch_home, places, postgres, processes
 from pipeline.local.context import Context, Options
 from pipeline.local.info import ComponentInfo, StackInfo
 from pipeline.local.paths import state_folder
@@ -126,14 +126,16 @@ def _open(folder: StateFolder, progress: Progress, options: Options | None) -> C
 
 def _start_postgres(context: Context) -> None:
     folder, state = context.folder, context.state
+    data = postgres.data_folder(context.root)
     if not context.runs(postgres.NAME):
-        ports.choose(state.ports, postgres.NAME)
+        context.claim_ports(postgres.NAME, postgres.NAME, postgres_data=data)
+        postgres.forget_dead_server(context.root)
     port, password = state.ports[postgres.NAME], folder.secret("postgres")
     bin_folder = postgres.binaries(context.user, context.cache)
     postgres.initialise(context.root, bin_folder, password, context.user)
     settings = context.options.postgres_settings
     spec = postgres.spec(folder, context.root, bin_folder, port, context.user, settings)
-    record = context.ensure(spec, postgres_data=postgres.data_folder(context.root))
+    record = context.ensure(spec, postgres_data=data)
     processes.wait_ready("PostgreSQL", record, lambda: postgres.missing(port, password), postgres.READY_S)
     postgres.ensure_databases(folder, port)
 
@@ -141,9 +143,7 @@ def _start_postgres(context: Context) -> None:
 def _launch_opensearch(context: Context) -> None:
     home = opensearch_home.build(context.cache, context.progress)
     found = java.find(context.user, context.cache, context.progress)
-    if not context.runs(opensearch.NAME):
-        for name in (opensearch.NAME, "opensearch-transport"):
-            ports.choose(context.state.ports, name)
+    context.claim_ports(opensearch.NAME, opensearch.NAME, "opensearch-transport")
     opensearch.configure(context.root, context.state.ports, context.user)
     context.ensure(opensearch.spec(context.folder, context.root, home, found, context.user))
 
