@@ -112,3 +112,8 @@ def all_models(conn: Connection) -> list[Model]:
 def mark_unhealthy(conn: Connection, model_id: int) -> None:
     """Take a model out of the training line: the next training starts from an older one."""
     conn.execute(sa.update(models).where(models.c.id == model_id).values(healthy=False))
+
+
+def set_vectors(conn: Connection, artifact: str, vectors: str) -> None:
+    """Name the artifact that holds a model's document vectors (a larger one replaces what was known before)."""
+    conn.execute(sa.update(models).where(models.c.artifact == artifact).values(vectors=vectors))
