@@ -33,7 +33,7 @@ class TemporalConfig(Section):
     false_discovery_rate: float = key(0.05, "share of trends that may be chance (Benjamini-Hochberg)", gt=0, lt=1)
     min_stories: int = key(4, "recent stories that a trend needs at least", ge=1)
     min_outlets: int = key(2, "distinct outlets that a trend needs, where there are so many", ge=1)
-    min_lift: float = key(1.5, "times as frequent as in the past that a trend must be", ge=1)
+    min_lift: float = key(2.0, "times as frequent as in the past that a trend must be", ge=1)
     absorb_share: float = key(
         0.7, "a word is shown as part of a compound or phrase that makes up this share of its stories", gt=0, le=1
     )
@@ -41,7 +41,9 @@ class TemporalConfig(Section):
     examples: int = key(3, "example titles of a trend", ge=0)
     boosts: bool = key(True, "false switches all trend boosts off: query weights are IDF alone")
     boost_max: float = key(1.5, "largest boost of a trending word", ge=1, le=8)
-    boost_z: float = key(8.0, "z at which a boost has reached 63 % of its height", gt=0)
+    boost_surprise: float = key(
+        8.0, "surprise (about standard deviations) at which a boost has reached 63 % of its height", gt=0
+    )
     boost_half_life_days: float = key(14.0, "days of a burst after which its boost has halved", gt=0)
     drift_weeks: int = key(4, "weeks that the language of the recent days is compared with", ge=1)
     drift_alarm_z: float = key(

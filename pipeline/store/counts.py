@@ -316,7 +316,7 @@ def read_days(
     )
     day: dt.date | None = None
     parts: list[Counts] = []
-    for row in conn.execution_options(yield_per=16).execute(query):
+    for row in conn.execute(query, execution_options={"yield_per": 16}):
         if day is not None and row[0] != day:
             yield day, Counts.union(parts)
             parts = []

@@ -24,8 +24,8 @@ from pipeline.store.schema import trends as trends_table
 class Trend:
     """A trending word or phrase of a day. ``boost`` is 1 where the calendar explains it or boosts are off.
 
-    ``evidence``: stories, of_stories, past_stories, of_past_stories, articles, outlets, lift, first_seen (day), days,
-    burst_since (day or None), calendar (a sentence or None), parts (words shown as part of it), phrases (longer ones
+    ``evidence``: stories, of_stories, past_stories, of_past_stories, articles, outlets, lift, surprise (what ``rank``
+    follows), first_seen (day), days, burst_since (day or None), calendar (a sentence or None), parts (words shown as part of it), phrases (longer ones
     shown with it), examples ([{article_id, title, day, outlet}]), sentence.
     """
 

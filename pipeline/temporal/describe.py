@@ -16,7 +16,7 @@ from pipeline.store.statistics import Trend
 from pipeline.temporal import calendar
 from pipeline.temporal.grouping import Entry, group
 from pipeline.temporal.idf import RunningSums
-from pipeline.temporal.trending import Comparison, Scores, boost_of, burst_start
+from pipeline.temporal.trending import Comparison, Scores, boost_of, last_burst
 
 _GROUPED = 5  # times max_trends that are grouped: what is far below the last shown is left out first
 _DETAILS = 5  # parts and phrases named with a trend
@@ -34,7 +34,7 @@ def describe(
 ) -> list[Trend]:
     """The trends of an as-of with their evidence, strongest first, at most ``max_trends``."""
     passed = np.flatnonzero(scores.passed)
-    passed = passed[np.lexsort((scores.ids[passed], -scores.z[passed]))][: _GROUPED * config.max_trends]
+    passed = passed[np.lexsort((scores.ids[passed], -scores.surprise[passed]))][: _GROUPED * config.max_trends]
     if not len(passed):
         return []
     names = store.words_of(conn, scores.ids[passed].tolist())
@@ -42,7 +42,7 @@ def describe(
     entries = group(
         list(at),
         {word: int(scores.recent[index]) for word, index in at.items()},
-        {word: float(scores.z[index]) for word, index in at.items()},
+        {word: float(scores.surprise[index]) for word, index in at.items()},
         config.absorb_share,
     )[: config.max_trends]
     titles = statistics.titles(conn, as_of, start)
@@ -67,15 +67,17 @@ def _trend(
     recent, past = comparison.recent, comparison.past
     days = sorted(comparison.by_day)
     by_day = [(int(comparison.by_day[day].at(id_)[0]), comparison.by_day[day].n_stories) for day in days]
-    burst = burst_start([had for had, _ in by_day], [stories for _, stories in by_day])
-    since = days[burst] if burst is not None else None
+    burst = last_burst([had for had, _ in by_day], [stories for _, stories in by_day])
+    # A burst counts as lasting while it reaches into the recent days: a single day without the word ends a state.
+    since = days[burst[0]] if burst is not None and days[burst[1]] >= start else None
     first = dt.date.fromordinal(int(store.look_up(seen.ids, seen.first, id_)[0]))
     y1, y2 = int(scores.recent[index]), int(scores.past[index])
     by_calendar = calendar.explanation(
         entry.word, int(id_[0]), comparison.by_day, comparison.recent_days, y1 / recent.n_stories
     )
-    z = float(scores.z[index])
-    age = (days[-1] - (since or days[-1])).days
+    strength = float(scores.surprise[index])
+    # What has been trending for longer than the recent days begins to fade.
+    age = (start - (since or start)).days
     is_new = first >= start
     evidence: dict[str, Any] = {
         "stories": y1,
@@ -85,6 +87,7 @@ def _trend(
         "articles": int(recent.at(id_, "articles")[0]),
         "outlets": int(scores.outlets[index]),
         "lift": float(scores.lift[index]),
+        "surprise": strength,
         "days": comparison.length,
         "first_seen": first.isoformat(),
         "burst_since": since.isoformat() if since else None,
@@ -94,8 +97,8 @@ def _trend(
         "examples": _examples(entry.word, titles, config.examples),
     }
     evidence["sentence"] = _sentence(entry.word, evidence, is_new)
-    boost = 1.0 if by_calendar else boost_of(z, age, config)
-    return Trend(rank, entry.word, z, float(scores.q[index]), boost, is_new, evidence)
+    boost = 1.0 if by_calendar else boost_of(strength, age, config)
+    return Trend(rank, entry.word, float(scores.z[index]), float(scores.q[index]), boost, is_new, evidence)
 
 
 def _examples(word: str, titles: list[tuple[int, str, dt.date, str, int]], wanted: int) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ class Entry:
 
     word: str
     stories: int
-    z: float
+    strength: float
     parts: list[str] = field(default_factory=list)
     phrases: list[str] = field(default_factory=list)
 
@@ -26,13 +26,13 @@ def contains(whole: str, part: str) -> bool:
     return any(word.startswith(part) or word.endswith(part) for word in whole.split())
 
 
-def group(words: Sequence[str], stories: Mapping[str, int], z: Mapping[str, float], share: float) -> list[Entry]:
-    """Trends by z, each event once.
+def group(words: Sequence[str], stories: Mapping[str, int], strength: Mapping[str, float], share: float) -> list[Entry]:
+    """Trends by strength, each event once.
 
     A word of which a longer one makes up ``share`` of the stories is shown as its part (`비상계엄 선포` rather than
     `계엄` and `선포`); a longer one that makes up less is a detail, shown with the word it holds.
     """
-    entries = {word: Entry(word, stories[word], z[word]) for word in words}
+    entries = {word: Entry(word, stories[word], strength[word]) for word in words}
     into: dict[str, str] = {}
     # Shortest first, so that a part is gone before what holds it is looked at; ties by word, to be the same always.
     for part in sorted(entries, key=lambda w: (len(w), w)):
@@ -43,10 +43,10 @@ def group(words: Sequence[str], stories: Mapping[str, int], z: Mapping[str, floa
     for whole in sorted(entries, key=lambda w: (-len(w), w)):
         if whole in into:
             continue
-        parts = [w for w in entries if contains(whole, w) and into.get(w) != whole and z[w] >= z[whole]]
+        parts = [w for w in entries if contains(whole, w) and into.get(w) != whole and strength[w] >= strength[whole]]
         standing = [w for w in parts if w not in into]
         if standing:
-            into[whole] = max(standing, key=lambda w: (z[w], -len(w), w))
+            into[whole] = max(standing, key=lambda w: (strength[w], -len(w), w))
             entries[into[whole]].phrases.append(whole)
     for word, target in into.items():
         final, seen = target, {word}
@@ -59,4 +59,4 @@ def group(words: Sequence[str], stories: Mapping[str, int], z: Mapping[str, floa
     for entry in kept:
         entry.parts.sort(key=lambda w: (-stories[w], w))
         entry.phrases.sort(key=lambda w: (-stories[w], w))
-    return sorted(kept, key=lambda e: (-e.z, e.word))
+    return sorted(kept, key=lambda e: (-e.strength, e.word))

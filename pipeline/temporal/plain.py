@@ -30,10 +30,11 @@ Tokenizer = Callable[[str], Iterable[str]]
 
 @dataclass(frozen=True, slots=True)
 class TrendingToken:
-    """A token that recent documents have more often than past ones; ``boost`` >= 1 follows from ``z``."""
+    """A token that recent documents have more often than past ones; ``boost`` >= 1 follows from ``surprise``."""
 
     token: str
     z: float
+    surprise: float
     q_value: float
     lift: float
     recent: int  # recent documents with it
@@ -127,16 +128,17 @@ def detect_trending_tokens(
         TrendingToken(
             corpus.names[int(scores.ids[i])],
             float(scores.z[i]),
+            float(scores.surprise[i]),
             float(scores.q[i]),
             float(scores.lift[i]),
             int(scores.recent[i]),
             int(scores.past[i]),
             int(scores.ids[i]) not in past_ids,
-            boost_of(float(scores.z[i]), 0, config),
+            boost_of(float(scores.surprise[i]), 0, config),
         )
         for i in np.flatnonzero(scores.passed)
     ]
-    return sorted(found, key=lambda t: (-t.z, t.token))
+    return sorted(found, key=lambda t: (-t.surprise, t.token))
 
 
 def analyze_token_frequency_over_time(

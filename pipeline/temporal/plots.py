@@ -24,7 +24,7 @@ NO_FONT = (
 
 
 def plot_trends(trends: Sequence[Trend], path: Path | str, *, title: str = "Trends", top: int = 20) -> Path:
-    """Bars of z of the ``top`` trends, new words in another colour; returns the file's path."""
+    """Bars of the surprise of the ``top`` trends, new words in another colour; returns the file's path."""
     if not trends:
         raise UsageError("there is no trend to draw")
     shown = list(trends[:top])[::-1]
@@ -32,8 +32,8 @@ def plot_trends(trends: Sequence[Trend], path: Path | str, *, title: str = "Tren
         colours = [
             "tab:orange" if t.is_new else "tab:grey" if t.evidence.get("calendar") else "tab:blue" for t in shown
         ]
-        axes.barh([t.word for t in shown], [t.z for t in shown], color=colours)
-        axes.set_xlabel("z (log-odds against the past); orange: new, grey: calendar")
+        axes.barh([t.word for t in shown], [t.evidence["surprise"] for t in shown], color=colours)
+        axes.set_xlabel("surprise against the past (about standard deviations); orange: new, grey: calendar")
         axes.set_title(title)
         figure.tight_layout()
     return Path(path)

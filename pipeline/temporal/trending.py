@@ -3,6 +3,11 @@
 delta = ln[(y1 + a) / (n1 + a0 - y1 - a)] - ln[(y2 + a) / (n2 + a0 - y2 - a)], z = delta / sqrt(1/(y1+a) + 1/(y2+a)):
 log-odds with an informative Dirichlet prior (Monroe, Colaresi, Quinn 2008), where y of n stories mention the word,
 1 is recent, 2 is past, and the prior's a = a0 * (y1 + y2) / (n1 + n2) is the word's share of everything.
+
+Trends are ranked by *surprise*, the root of twice the log-likelihood ratio of "changed" over "did not change" (Dunning
+1993): z is small where the past has (nearly) nothing to compare with, however many recent stories there are, because
+its variance is that of the past's few (Hauck and Donner 1977). `코로나19`, in 27 of 82 and 1 of 1,076 presidential
+speeches, is 18th by z and 1st by surprise.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +49,7 @@ class Scores:
     recent: Ids  # y1
     past: Ids  # y2
     z: Floats
+    surprise: Floats
     p: Floats
     q: Floats
     lift: Floats
@@ -94,7 +101,8 @@ def score(comparison: Comparison, config: TemporalConfig) -> Scores:
     recent, past = comparison.recent, comparison.past
     none = np.zeros(0, np.int64)
     if not recent.n_stories or not past.n_stories:
-        return Scores(none, none, none, np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0), none, np.zeros(0, np.bool_))
+        zeros = np.zeros(0)
+        return Scores(none, none, none, zeros, zeros, zeros, zeros, zeros, none, np.zeros(0, np.bool_))
     from scipy.stats import binom, norm
 
     ids = np.union1d(recent.ids, past.ids)
@@ -111,7 +119,8 @@ def score(comparison: Comparison, config: TemporalConfig) -> Scores:
     floors = (y1 >= config.min_stories) & (outlets >= possible) & (lift >= config.min_lift) & (delta > 0)
     p = np.where(floors, p, 1.0)
     q = benjamini_hochberg(p)
-    return Scores(ids, y1, y2, z, p, q, lift, outlets, floors & (q <= config.false_discovery_rate))
+    strength = surprise(y1, y2, recent.n_stories, past.n_stories)
+    return Scores(ids, y1, y2, z, strength, p, q, lift, outlets, floors & (q <= config.false_discovery_rate))
 
 
 def log_odds(y1: Ids, y2: Ids, n1: float, n2: float, prior: float) -> tuple[Floats, Floats]:
@@ -119,6 +128,19 @@ def log_odds(y1: Ids, y2: Ids, n1: float, n2: float, prior: float) -> tuple[Floa
     a = prior * (y1 + y2) / (n1 + n2)
     delta = np.log((y1 + a) / (n1 + prior - y1 - a)) - np.log((y2 + a) / (n2 + prior - y2 - a))
     return delta, delta / np.sqrt(1 / (y1 + a) + 1 / (y2 + a))
+
+
+def surprise(y1: Ids, y2: Ids, n1: int, n2: int) -> Floats:
+    """Signed root of twice the log-likelihood ratio of two shares y1/n1, y2/n2 over one common share; about normal."""
+    share = (y1 + y2) / (n1 + n2)
+
+    def term(seen: NDArray[Any], expected: Floats) -> Floats:
+        ratio = np.divide(seen, expected, out=np.ones_like(expected), where=(seen > 0) & (expected > 0))
+        return np.asarray(seen * np.log(ratio))
+
+    ratio = term(y1, n1 * share) + term(y2, n2 * share)
+    ratio = ratio + term(n1 - y1, n1 * (1 - share)) + term(n2 - y2, n2 * (1 - share))
+    return np.asarray(np.sign(y1 / n1 - y2 / n2) * np.sqrt(2 * np.maximum(ratio, 0.0)))
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
@@ -132,8 +154,10 @@ def benjamini_hochberg(p: Floats) -> Floats:
     return q
 
 
-def burst_start(counted: Sequence[int], totals: Sequence[int], *, scale: float = 2.0, gamma: float = 1.0) -> int | None:
-    """Where the burst that still lasts at the end began (an index), or None: Kleinberg's two states (2002), batched.
+def last_burst(
+    counted: Sequence[int], totals: Sequence[int], *, scale: float = 2.0, gamma: float = 1.0
+) -> tuple[int, int] | None:
+    """The first and the last day (indices) of the newest burst, or None: Kleinberg's two states (2002), batched.
 
     State 0 mentions the word in the overall share of stories, state 1 in ``scale`` times that; going up costs
     gamma * ln(number of days); the cheapest sequence of states wins.
@@ -152,17 +176,21 @@ def burst_start(counted: Sequence[int], totals: Sequence[int], *, scale: float =
         into_high = int(best[1] <= best[0] + up)
         came_from[day] = into_low, into_high
         best = np.array([best[into_low], best[1] if into_high else best[0] + up]) + cost[day]
-    if best[1] >= best[0]:
+    day, state = len(hits) - 1, int(best[1] < best[0])
+    while day > 0 and state == 0:
+        state = int(came_from[day, 0])
+        day -= 1
+    if state == 0:
         return None
-    day = len(hits) - 1
+    end = day
     while day > 0 and came_from[day, 1] == 1:
         day -= 1
-    return day
+    return day, end
 
 
-def boost_of(z: float, days_in_burst: int, config: TemporalConfig) -> float:
-    """A trending word's factor: 1 to ``boost_max``, rising with z, halving as the burst ages; 1 when switched off."""
-    if not config.boosts or z <= 0:
+def boost_of(strength: float, days_in_burst: int, config: TemporalConfig) -> float:
+    """A trending word's factor: 1 to ``boost_max``, rising with surprise, halving as its burst ages; 1 when off."""
+    if not config.boosts or strength <= 0:
         return 1.0
-    height = (config.boost_max - 1.0) * (1.0 - float(np.exp(-z / config.boost_z)))
+    height = (config.boost_max - 1.0) * (1.0 - float(np.exp(-strength / config.boost_surprise)))
     return 1.0 + height * float(0.5 ** (max(days_in_burst, 0) / config.boost_half_life_days))
