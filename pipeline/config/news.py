@@ -8,4 +8,35 @@ from pipeline.config.section import Section, key
 class NewsConfig(Section):
     """News intake: how politely feeds are polled and what is taken from them."""
 
+    feeds_file: str = key(
+        "builtin",
+        "CSV (url, outlet, category) added when there is no feed yet; `builtin`: the list that is shipped; empty: none",
+    )
+    user_agent: str = key(
+        "Garam/1.0 (+news search; reads feeds)",
+        "how the crawler names itself; add a page or address where it can be asked to stop",
+        min_length=3,
+    )
+    languages: list[str] = key(["ko"], "languages that are taken (ko, en, ja, zh); empty: all")
     allow_loopback: bool = key(False, "true lets the crawler fetch from 127.0.0.1 (the replay server needs it)")
+    concurrency: int = key(16, "feeds polled at the same time", ge=1, le=256)
+    host_delay_s: float = key(1.0, "seconds between two requests to the same host; not for loopback", ge=0, le=60)
+    connect_timeout_s: float = key(10.0, "seconds to reach a host", gt=0, le=120)
+    total_timeout_s: float = key(45.0, "seconds for one answer, redirects included", gt=0, le=600)
+    max_bytes: int = key(20_000_000, "bytes of one answer, unpacked; more is an error of that feed", ge=10_000)
+    max_redirects: int = key(5, "redirects followed, each checked like the first address", ge=0, le=20)
+    interval_s: float = key(1800.0, "seconds between two polls of a feed that is new", ge=60)
+    min_interval_s: float = key(600.0, "seconds between two polls of the busiest feed", ge=1)
+    max_interval_s: float = key(21600.0, "seconds between two polls of the quietest feed", ge=60)
+    quarantine_after: int = key(10, "failures in a row after which a feed is asked only once a quarantine", ge=1)
+    quarantine_s: float = key(86400.0, "seconds of a quarantine", ge=60)
+    payload_days: float = key(30.0, "days that raw answers are kept; 0 keeps none", ge=0)
+    full_text: bool = key(
+        False, "true fetches an article's page when its feed gives less than full_text_below (robots.txt respected)"
+    )
+    full_text_below: int = key(300, "characters of text below which the page is fetched when full_text is true", ge=0)
+    duplicate_similarity: float = key(
+        0.7, "estimated Jaccard similarity of word pairs from which two articles are one story", ge=0.5, le=1
+    )
+    duplicate_days: float = key(7.0, "days that two articles of one story may lie apart", ge=0)
+    silent_hours: float = key(24.0, "hours without a new article after which a whole outlet is called silent", gt=0)

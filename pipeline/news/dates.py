@@ -1,0 +1,197 @@
+"""When an article was published: what its source said, what was decided, and by which rule.
+
+Feeds lie about dates: none, no zone, Seoul's time labelled GMT, the future, years ago.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_tz
+
+from pipeline.asof import SEOUL
+from pipeline.text.normalise import normalise
+
+SEOUL_OFFSET = dt.timedelta(hours=9)
+AHEAD = dt.timedelta(minutes=15)  # a clock of a publisher may be this wrong before its dates are doubted
+EARLIEST = 1990  # the year before which a feed's date is a default of its software (1970, 1900, 0001)
+EARLIEST_ARCHIVE = 1890  # the same for archives: when Korean newspapers began
+
+_KOREAN = re.compile(
+    r"(?P<y>\d{4})\s*년\s*(?P<m>\d{1,2})\s*월\s*(?P<d>\d{1,2})\s*일?\s*(?:\(?[월화수목금토일](?:요일)?\)?)?[\s,]*"
+    r"(?:(?P<half>오전|오후|낮|밤|새벽|저녁|am|pm)?\s*(?P<H>\d{1,2})\s*(?:시|:)\s*(?:(?P<M>\d{1,2})\s*분?)?(?:\s*:?\s*(?P<S>\d{1,2})\s*초?)?)?",
+    re.IGNORECASE,
+)
+_NUMBERS = re.compile(
+    r"(?P<y>\d{4})(?P<sep>[-./]|\s*\.\s*)\s*(?P<m>\d{1,2})(?:[-./]|\s*\.\s*)\s*(?P<d>\d{1,2})\.?(?:\s*\(?[월화수목금토일]\)?)?"
+    r"(?:[T\s,]+(?P<half>오전|오후|am|pm)?\s*(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,]\d+)?)?\s*(?P<tail>am|pm|오전|오후)?)?"
+    r"\s*(?P<zone>Z|UTC|GMT|KST|[+-]\d{2}:?\d{2})?\s*$",
+    re.IGNORECASE,
+)
+_COMPACT = re.compile(
+    r"^(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?:[T ]?(?P<H>\d{2})(?P<M>\d{2})(?P<S>\d{2})?)?(?P<zone>Z|[+-]\d{4})?$"
+)
+_MONTHS = {"jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6, "jul": 7, "aug": 8, "sep": 9, "oct": 10, "nov": 11, "dec": 12}  # fmt: skip
+_RFC = re.compile(
+    r"(?P<d>\d{1,2})[\s-]+(?P<mon>[A-Za-z]{3})[a-z]*\.?[\s-]+(?P<y>\d{4}|\d{2})(?:[\s,]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:\.\d+)?)?"
+    r"\s*(?P<zone>[A-Z]{1,4}|[+-]\d{2}:?\d{2})?)?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A date as its source wrote it, read."""
+
+    instant: dt.datetime  # with zone; without one it was read as Seoul's
+    zone: str  # "gmt", "offset", "none"
+    timed: bool  # whether an hour was said
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was decided."""
+
+    at: dt.datetime
+    raw: str
+    rule: str
+
+
+def read(raw: str) -> Said | None:
+    """A date in RFC 822, ISO 8601, Korean ("2026년 2월 3일 오후 3:04") or numeric form; None when it is none."""
+    text = normalise(raw[:200]).strip()
+    if not text:
+        return None
+    for reader in (_read_korean, _read_numbers, _read_rfc):
+        try:
+            said = reader(text)
+        except (ValueError, OverflowError):
+            continue
+        if said is not None:
+            return said
+    return None
+
+
+def _read_korean(text: str) -> Said | None:
+    found = _KOREAN.search(text)
+    return _said(found.groupdict(), "none", None) if found else None
+
+
+def _read_numbers(text: str) -> Said | None:
+    if re.fullmatch(r"\d{10}|\d{13}", text):  # seconds or milliseconds since 1970
+        seconds = int(text) / (1000 if len(text) == 13 else 1)
+        return Said(dt.datetime.fromtimestamp(seconds, dt.UTC), "offset", True)
+    found = _COMPACT.match(text) or _NUMBERS.search(text)
+    if not found:
+        return None
+    return _said(found.groupdict(), *_zone(found["zone"]))
+
+
+def _read_rfc(text: str) -> Said | None:
+    found = _RFC.search(text)
+    if found and found["mon"].lower() in _MONTHS:
+        parts = found.groupdict()
+        parts["m"] = str(_MONTHS[found["mon"].lower()])
+        if len(found["y"]) == 2:
+            parts["y"] = str(2000 + int(found["y"]) if int(found["y"]) < 70 else 1900 + int(found["y"]))
+        return _said(parts, *_zone(found["zone"]))
+    loose = parsedate_tz(text)
+    if loose is None:
+        return None
+    zone = dt.timezone(dt.timedelta(seconds=loose[9] or 0)) if loose[9] is not None else SEOUL
+    return Said(dt.datetime(*loose[:6], tzinfo=zone), "none" if loose[9] is None else "offset", True)
+
+
+def _zone(text: str | None) -> tuple[str, dt.tzinfo | None]:
+    if not text:
+        return "none", None
+    name = text.upper()
+    if name in {"Z", "UTC", "GMT", "UT"} or re.fullmatch(r"[+-]00:?00", name):
+        return "gmt", dt.UTC
+    if name in {"KST", "JST", "K"}:
+        return "offset", SEOUL
+    american = {"EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
+    if name in american:
+        return "offset", dt.timezone(dt.timedelta(hours=american[name]))
+    number = re.fullmatch(r"([+-])(\d{2}):?(\d{2})", name)
+    if not number:
+        return "none", None
+    offset = dt.timedelta(hours=int(number[2]), minutes=int(number[3])) * (-1 if number[1] == "-" else 1)
+    return "offset", dt.timezone(offset)
+
+
+def _said(parts: dict[str, str | None], zone: str, tzinfo: dt.tzinfo | None) -> Said:
+    hour = int(parts.get("H") or 0)
+    half = (parts.get("half") or parts.get("tail") or "").lower()
+    if (
+        half in {"오후", "pm", "밤", "저녁", "낮"}
+        and hour < 12
+        and not (half == "밤" and hour < 5)
+        and not (half == "낮" and hour == 11)
+    ):
+        hour += 12
+    elif half in {"오전", "am", "새벽"} and hour == 12:
+        hour = 0
+    extra = dt.timedelta(days=1) if hour == 24 else dt.timedelta()
+    instant = dt.datetime(
+        int(parts["y"] or 0), int(parts["m"] or 0), int(parts["d"] or 0), hour % 24, int(parts.get("M") or 0),
+        min(int(parts.get("S") or 0), 59), tzinfo=tzinfo or SEOUL,
+    )  # fmt: skip
+    return Said(instant + extra, zone, parts.get("H") is not None)
+
+
+def seoul_labelled_gmt(said: list[Said], now: dt.datetime) -> bool:
+    """Whether a feed writes Seoul's time and calls it GMT, as many Korean ones do.
+
+    Then its newest items lie up to nine hours ahead of ``now`` (the answer's own time), and none would if they were
+    read as Seoul's.
+    """
+    ahead = [s.instant for s in said if s.zone == "gmt" and s.timed and now + AHEAD < s.instant]
+    return bool(ahead) and max(ahead) <= now + AHEAD + SEOUL_OFFSET
+
+
+def decide(
+    raw: str,
+    now: dt.datetime,
+    *,
+    gmt_is_seoul: bool = False,
+    url_day: tuple[int, int, int] | None = None,
+    earliest: int = EARLIEST,
+) -> Published:
+    """The instant of publication.
+
+    Args:
+        raw: what the source said, empty when nothing.
+        now: when the answer was given; nothing can have been published later.
+        gmt_is_seoul: what `seoul_labelled_gmt` found for the feed.
+        url_day: the day in the article's address, used when nothing was said.
+        earliest: the year before which a date is taken for a software's default.
+
+    Rules: ``zone`` (said with zone), ``seoul`` (no zone: Seoul), ``seoul_as_gmt``, ``day`` (no hour: midnight),
+    ``url`` (the day in the address), ``future`` (later than now: taken as now), ``implausible`` and ``missing`` (now).
+    """
+    said = read(raw)
+    raw = raw.strip()[:200]
+    if said is None or said.instant.year < earliest:
+        rule = "implausible" if said else "missing"
+        if url_day is not None:
+            try:
+                day = dt.datetime(*url_day, tzinfo=SEOUL)
+            except ValueError:
+                return Published(now, raw, rule)
+            if day.date() == now.astimezone(SEOUL).date():
+                return Published(now, raw, "url")
+            if day < now:
+                return Published(day, raw, "url")
+        return Published(now, raw, rule)
+    at, rule = said.instant, "zone"
+    if not said.timed:
+        rule = "day"
+    elif said.zone == "gmt" and gmt_is_seoul:
+        at, rule = at.replace(tzinfo=SEOUL), "seoul_as_gmt"
+    elif said.zone == "none":
+        rule = "seoul"
+    if at > now + AHEAD:
+        return Published(now, raw, "future")
+    return Published(at, raw, rule)

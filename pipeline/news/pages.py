@@ -1,0 +1,63 @@
+"""The full text of an article from its page, for feeds that give only a line (off unless ``news.full_text``)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from pipeline.config.news import NewsConfig
+from pipeline.errors import GaramError
+from pipeline.news import duplicates
+from pipeline.news.decode import decode
+from pipeline.news.fetch import Fetcher
+from pipeline.store import Store
+from pipeline.store.news import Entry, known_urls
+from pipeline.text.normalise import clean_body
+
+MOST_BYTES = 3_000_000  # bytes of a page
+LONGEST_TEXT = 100_000  # characters kept of one article
+
+
+async def fill(
+    fetcher: Fetcher, allowed: Callable[[str], Awaitable[None]], config: NewsConfig, store: Store, entries: Sequence[Entry]
+) -> list[Entry]:  # fmt: skip
+    """The entries, those new and short ones with the text of their page where robots.txt lets us have it.
+
+    A page that cannot be had leaves the feed's text: it is retried with no later poll, as the article is known then.
+    """
+    known = await asyncio.to_thread(_known, store, [e.url for e in entries])
+    filled = []
+    for entry in entries:
+        if entry.url not in known and len(entry.text) < config.full_text_below:
+            try:
+                await allowed(entry.url)
+                page = await fetcher.get(entry.url, {"Accept": "text/html"}, max_bytes=MOST_BYTES, allowed=allowed)
+                if page.status == 200:
+                    entry = await asyncio.to_thread(_with_text, entry, page.body, page.headers.get("content-type", ""))
+            except GaramError:
+                pass  # the feed's own text is the answer then
+        filled.append(entry)
+    return filled
+
+
+def _known(store: Store, urls: Sequence[str]) -> set[str]:
+    with store.begin() as conn:
+        return known_urls(conn, urls)
+
+
+def _with_text(entry: Entry, page: bytes, content_type: str) -> Entry:
+    import trafilatura
+
+    found = trafilatura.extract(
+        decode(page, content_type), include_comments=False, include_tables=False, favor_precision=True
+    )
+    text = clean_body(found or "")[:LONGEST_TEXT]
+    if len(text) <= len(entry.text):
+        return entry
+    made = duplicates.signature(entry.title, text)
+    return replace(
+        entry, text=text, content_sha256=hashlib.sha256(f"{entry.title}\n{text}".encode()).hexdigest(),
+        fingerprint=made, bands=tuple(duplicates.bands(made)) if made else (),
+    )  # fmt: skip

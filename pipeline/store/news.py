@@ -1,0 +1,327 @@
+"""Articles as they are taken in: identity, versions, near-duplicates, removals, imports.
+
+One writer at a time (an advisory lock for the transaction), so two crawls and an import give what one after the other
+would have given, and ``first_seen_at`` grows with ``id``. Feeds and polls are in ``pipeline.store.feeds``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Connection
+
+from pipeline.store.base import lock_key, writing
+from pipeline.store.schema import article_feeds, article_versions, articles, imports, removals
+
+_WRITE_LOCK = "garam.news.write"
+_MOST_CANDIDATES = 50  # articles of one band that are compared with a new one, the newest first
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An article ready to be written."""
+
+    url: str  # canonical
+    title: str
+    text: str
+    content_sha256: str
+    outlet: str
+    category: str
+    published_at: dt.datetime
+    day: dt.date
+    published_raw: str = ""
+    published_rule: str = "given"
+    is_ad: bool = False
+    language: str = "ko"
+    fingerprint: bytes | None = None
+    bands: tuple[tuple[int, int], ...] = ()
+    guid: str = ""
+    seen_at: dt.datetime | None = None  # when it was known, if not now
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a batch: each entry is counted in exactly one of these."""
+
+    new: int = 0
+    updated: int = 0
+    duplicates: int = 0  # known already, or twice in the batch, or removed for good
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """When two articles are one story."""
+
+    similarity: float  # least share of equal hashes
+    within: dt.timedelta  # how far apart they may be published
+
+
+def write(
+    conn: Connection,
+    entries: Sequence[Entry],
+    *,
+    source: str,
+    likeness: Likeness,
+    feed_id: int | None = None,
+    known_by: dt.datetime | None = None,
+) -> Written:
+    """Take a batch in, in this transaction.
+
+    Identity is the url. Known content (of any version), a shorter cut of it, and an empty text in place of one are
+    duplicates; other content is a new version, which never changes the day. What was removed is never taken again.
+    ``source`` is ``feed`` or ``archive``. Entries are stamped with their ``seen_at``, else ``known_by``, else now.
+    """
+    if not entries:
+        return Written()
+    conn.execute(sa.text("SELECT pg_advisory_xact_lock(:k)"), {"k": lock_key(_WRITE_LOCK)})
+    now = known_by or writing(conn)
+    batch, twice = _once_each(entries)
+    gone = set(conn.scalars(sa.select(removals.c.url).where(removals.c.url.in_(list(batch)))))
+    held = _held(conn, list(batch))
+    fresh = [e for url, e in batch.items() if url not in gone and url not in held]
+    changed = [(held[url], e) for url, e in batch.items() if url in held and url not in gone and _differs(held[url], e)]
+
+    ids = {url: known.id for url, known in held.items()} | _insert(conn, fresh, now, source)
+    _add_versions(conn, changed, now)
+    touched = {ids[e.url]: e for e in [*fresh, *[e for _, e in changed]]}
+    _index(conn, touched, [known.id for known, _ in changed])
+    _join_stories(conn, touched, likeness)
+    if feed_id is not None and (links := [(ids[u], e) for u, e in batch.items() if u in ids and u not in gone]):
+        rows = [{"article_id": i, "feed_id": feed_id, "guid": e.guid, "seen_at": now} for i, e in links]
+        conn.execute(insert(article_feeds).on_conflict_do_nothing(), rows)
+    rest = len(batch) - len(fresh) - len(changed)
+    return Written(len(fresh), len(changed), rest + twice)
+
+
+def _once_each(entries: Sequence[Entry]) -> tuple[dict[str, Entry], int]:
+    """By url, each once: the first, with the longest text that came under the same title."""
+    batch: dict[str, Entry] = {}
+    for entry in entries:
+        first = batch.get(entry.url)
+        if first is None:
+            batch[entry.url] = entry
+        elif len(entry.text) > len(first.text) and entry.title == first.title:
+            batch[entry.url] = replace(
+                entry, published_at=first.published_at, day=first.day, published_raw=first.published_raw,
+                published_rule=first.published_rule, outlet=first.outlet, category=first.category, guid=first.guid,
+            )  # fmt: skip
+    return batch, len(entries) - len(batch)
+
+
+@dataclass(slots=True)
+class _Held:
+    id: int
+    version: int
+    title: str
+    text: str
+    hashes: set[str]
+    removed: bool
+
+
+def _held(conn: Connection, wanted: Sequence[str]) -> dict[str, _Held]:
+    query = (
+        sa.select(
+            articles.c.url, articles.c.id, articles.c.version, articles.c.removed_at, article_versions.c.version,
+            article_versions.c.title, article_versions.c.text, article_versions.c.content_sha256,
+        )
+        .join(article_versions, article_versions.c.article_id == articles.c.id, isouter=True)
+        .where(articles.c.url.in_(list(wanted)))
+        .order_by(articles.c.id, article_versions.c.version)
+    )  # fmt: skip
+    held: dict[str, _Held] = {}
+    for url, id_, newest, removed_at, version, title, text, sha in conn.execute(query):
+        known = held.setdefault(url, _Held(id_, newest, "", "", set(), removed_at is not None))
+        if version is not None:
+            known.hashes.add(sha)
+            if version == newest:
+                known.title, known.text = title, text
+    return held
+
+
+def _differs(known: _Held, entry: Entry) -> bool:
+    if known.removed or entry.content_sha256 in known.hashes:
+        return False
+    # Another feed's shorter cut of the same text is no correction of it.
+    cut = entry.text.rstrip(".… ")
+    return not (known.title == entry.title and known.text.startswith(cut))
+
+
+def _insert(conn: Connection, fresh: Sequence[Entry], now: dt.datetime, source: str) -> dict[str, int]:
+    if not fresh:
+        return {}
+    rows = [
+        {
+            "url": e.url, "outlet": e.outlet, "category": e.category, "published_at": e.published_at, "day": e.day,
+            "published_raw": e.published_raw, "published_rule": e.published_rule, "first_seen_at": e.seen_at or now,
+            "fingerprint": e.fingerprint, "is_ad": e.is_ad, "language": e.language, "source": source,
+        }
+        for e in fresh
+    ]  # fmt: skip
+    statement = sa.insert(articles).returning(articles.c.id, sort_by_parameter_order=True)
+    ids = dict(zip([e.url for e in fresh], conn.scalars(statement, rows), strict=True))
+    conn.execute(sa.insert(article_versions), [_version(ids[e.url], 1, e, e.seen_at or now) for e in fresh])
+    return ids
+
+
+def _version(article_id: int, version: int, entry: Entry, seen_at: dt.datetime) -> dict[str, Any]:
+    return {
+        "article_id": article_id, "version": version, "title": entry.title, "text": entry.text,
+        "content_sha256": entry.content_sha256, "seen_at": seen_at,
+    }  # fmt: skip
+
+
+def _add_versions(conn: Connection, changed: Sequence[tuple[_Held, Entry]], now: dt.datetime) -> None:
+    for known, entry in changed:
+        version = known.version + 1
+        conn.execute(sa.insert(article_versions), _version(known.id, version, entry, entry.seen_at or now))
+        values = {
+            "version": version,
+            "fingerprint": entry.fingerprint,
+            "is_ad": entry.is_ad,
+            "language": entry.language,
+        }
+        conn.execute(sa.update(articles).where(articles.c.id == known.id).values(values))
+
+
+def _index(conn: Connection, touched: dict[int, Entry], rewritten: Sequence[int]) -> None:
+    if rewritten:
+        conn.execute(sa.text("DELETE FROM fingerprint_bands WHERE article_id = ANY(:ids)"), {"ids": list(rewritten)})
+    rows = [(band, key, id_) for id_, e in touched.items() for band, key in e.bands]
+    if rows:
+        conn.execute(
+            sa.text(
+                "INSERT INTO fingerprint_bands (band, key, article_id) SELECT * FROM unnest(CAST(:b AS smallint[]), "
+                "CAST(:k AS bigint[]), CAST(:i AS bigint[])) ON CONFLICT DO NOTHING"
+            ),
+            {"b": [r[0] for r in rows], "k": [r[1] for r in rows], "i": [r[2] for r in rows]},
+        )
+
+
+_CANDIDATES = sa.text(
+    """
+    SELECT DISTINCT mine.id, other.article_id, a.fingerprint, a.published_at, coalesce(a.story_id, a.id)
+    FROM unnest(CAST(:b AS smallint[]), CAST(:k AS bigint[]), CAST(:i AS bigint[])) AS mine(band, key, id)
+    CROSS JOIN LATERAL (
+        SELECT f.article_id FROM fingerprint_bands f
+        WHERE f.band = mine.band AND f.key = mine.key AND f.article_id <> mine.id
+        ORDER BY f.article_id DESC LIMIT :most
+    ) AS other
+    JOIN articles a ON a.id = other.article_id
+    WHERE a.removed_at IS NULL AND a.fingerprint IS NOT NULL
+    """
+)
+
+
+def _join_stories(conn: Connection, touched: dict[int, Entry], likeness: Likeness) -> None:
+    rows = [(band, key, id_) for id_, e in touched.items() for band, key in e.bands]
+    if not rows:
+        return
+    parameters = {
+        "b": [r[0] for r in rows],
+        "k": [r[1] for r in rows],
+        "i": [r[2] for r in rows],
+        "most": _MOST_CANDIDATES,
+    }
+    stories = dict(
+        conn.execute(
+            sa.select(articles.c.id, sa.func.coalesce(articles.c.story_id, articles.c.id)).where(articles.c.id.in_(list(touched)))
+        ).tuples().all()
+    )  # fmt: skip
+    found = {id_: (e.fingerprint, e.published_at) for id_, e in touched.items()}
+    parent: dict[int, int] = {}
+
+    def root(story: int) -> int:
+        while parent.get(story, story) != story:
+            story = parent[story]
+        return story
+
+    joined: set[int] = set()
+    for mine, other, fingerprint, published_at, story in conn.execute(_CANDIDATES, parameters):
+        own, own_published = found[mine]
+        if own is None or abs(own_published - published_at) > likeness.within:
+            continue
+        if _agreement(own, bytes(fingerprint)) >= likeness.similarity:
+            first, second = sorted((root(stories[mine]), root(stories.get(other, story))))
+            parent[second] = first
+            joined |= {first, second, stories[mine], stories.get(other, story)}
+    for story in sorted(joined):
+        conn.execute(
+            sa.text(
+                "UPDATE articles SET story_id = :root WHERE (story_id = :story OR id = :story) AND story_id IS DISTINCT FROM :root"
+            ),
+            {"root": root(story), "story": story},
+        )
+
+
+def _agreement(first: bytes, second: bytes) -> float:
+    return float(np.mean(np.frombuffer(first, dtype="<u4") == np.frombuffer(second, dtype="<u4")))
+
+
+def known_urls(conn: Connection, wanted: Sequence[str]) -> set[str]:
+    """Which of these canonical urls are articles already, or must never be."""
+    known = set(conn.scalars(sa.select(articles.c.url).where(articles.c.url.in_(list(wanted)))))
+    return known | set(conn.scalars(sa.select(removals.c.url).where(removals.c.url.in_(list(wanted)))))
+
+
+def remove(conn: Connection, url: str, reason: str) -> list[int]:
+    """Delete the text of an article for good and remember its canonical url; the ids that it had.
+
+    The row stays without its words, so that nothing computed from it points into the void, and the url is never
+    taken again, also when it was not known yet.
+    """
+    conn.execute(sa.text("SELECT pg_advisory_xact_lock(:k)"), {"k": lock_key(_WRITE_LOCK)})
+    now = writing(conn)
+    conn.execute(insert(removals).values(url=url, reason=reason, requested_at=now).on_conflict_do_nothing())
+    ids = list(conn.scalars(sa.select(articles.c.id).where(articles.c.url == url)))
+    for id_ in ids:
+        conn.execute(
+            sa.update(article_versions)
+            .where(article_versions.c.article_id == id_)
+            .values(title="", text="", content_sha256="")
+        )
+        conn.execute(
+            sa.update(articles)
+            .where(articles.c.id == id_)
+            .values(removed_at=sa.func.coalesce(articles.c.removed_at, now), fingerprint=None, published_raw="")
+        )
+        conn.execute(sa.text("DELETE FROM fingerprint_bands WHERE article_id = :id"), {"id": id_})
+    return ids
+
+
+# ---------------------------------------------------------------- imports
+@dataclass(frozen=True, slots=True)
+class ImportState:
+    """How far an import is: ``position`` rows of its source are done."""
+
+    position: int
+    finished: bool
+    known_by: dt.datetime | None
+    report: dict[str, int]
+
+
+def start_import(conn: Connection, identity: str, source: str, known_by: dt.datetime | None) -> ImportState:
+    """The state of the import of ``identity``, begun when it is new."""
+    row = insert(imports).values(source_sha256=identity, source=source, known_by=known_by, report={})
+    conn.execute(row.on_conflict_do_nothing())
+    found = conn.execute(
+        sa.select(imports.c.position, imports.c.finished_at, imports.c.known_by, imports.c.report).where(
+            imports.c.source_sha256 == identity
+        )
+    ).one()
+    return ImportState(found[0], found[1] is not None, found[2], {k: int(v) for k, v in (found[3] or {}).items()})
+
+
+def advance_import(
+    conn: Connection, identity: str, position: int, report: dict[str, int], *, finished: bool = False
+) -> None:
+    """Note that ``position`` rows are done, in the transaction that wrote them."""
+    values: dict[str, Any] = {"position": position, "report": report}
+    if finished:
+        values["finished_at"] = sa.func.clock_timestamp()
+    conn.execute(sa.update(imports).where(imports.c.source_sha256 == identity).values(values))

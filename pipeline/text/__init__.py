@@ -1,0 +1,1 @@
+"""Texts: normalised in one way (`normalise`), cut into words in one way (`words`)."""

@@ -1,0 +1,143 @@
+"""Korean text in one form: Unicode, spaces, boilerplate, language, advertisements.
+
+Everything that stores or compares a text goes through here, so that the same words are the same characters.
+What is boilerplate or an advertisement is said by rules that are data (``boilerplate.toml`` beside this file).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+# Characters that nobody sees: zero-width, direction marks, soft hyphen, byte order mark, variation selectors,
+# private use, unassigned controls, Hangul fillers.
+_INVISIBLE = re.compile(
+    "[\u0000-\u0008\u000b\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5"
+    "\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffc"
+    "\ue000-\uf8ff\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+_SPACES = re.compile(r"[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+_BREAKS = re.compile(r" ?(?:\r\n|[\n\r\u000b\u000c\u0085\u2028\u2029])[\s\u0085]*")
+# Compatibility forms that are the same letters in another dress: full and half width, Hangul and Latin in brackets
+# or circles, squared units, letterlike unit signs (not ⓒ and its like: they are signs). NFKC of the whole text would also take Hangul compatibility
+# letters (ㅋㅋ) apart into conjoining ones, and superscripts down, so it is applied to these alone.
+_COMPATIBLE = re.compile(
+    "[\u1100-\u1112\u1161-\u1175\u11a8-\u11c2\u2100-\u214f\u2460-\u24b5\u24ea-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff01-\uffdc\uffe0-\uffe6]+"
+)
+_HALF_WIDTH_HANGUL = re.compile("[\uffa1-\uffdc]+")
+_HANGUL = re.compile("[\uac00-\ud7a3]")
+_KANA = re.compile("[\u3040-\u30ff]")
+_HAN = re.compile("[\u3400-\u9fff]")
+_LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of ``boilerplate.toml``."""
+
+    name: str
+    where: str  # end, start, line, any; for advertisements: any
+    pattern: re.Pattern[str]
+    examples: tuple[str, ...]
+
+
+@cache
+def rules(kind: str) -> tuple[Rule, ...]:
+    """The rules of a kind (``boilerplate`` or ``advertisement``) in the file's order."""
+    text = files("pipeline.text").joinpath("boilerplate.toml").read_text(encoding="utf-8")
+    return tuple(_rule(row) for row in tomllib.loads(text)[kind])
+
+
+def _rule(row: dict[str, object]) -> Rule:
+    where, pattern = str(row.get("where", "any")), str(row["pattern"])
+    if where == "end":
+        pattern = rf"(?:{pattern})\s*\Z"
+    elif where == "start":
+        pattern = rf"\A\s*(?:{pattern})\s*"
+    elif where == "line":
+        pattern = rf"^[ \t]*(?:{pattern})[ \t]*$\n?"
+    examples = row.get("examples", [])
+    assert isinstance(examples, list)
+    return Rule(str(row["name"]), where, re.compile(pattern, re.IGNORECASE | re.MULTILINE), tuple(map(str, examples)))
+
+
+def normalise(text: str) -> str:
+    """``text`` in NFC with one form of each letter, one kind of space and no invisible characters.
+
+    Full-width and half-width forms, Hangul in brackets or circles and squared units become plain letters; conjoining
+    Hangul is composed; compatibility letters such as ``ㅋㅋ`` stay. Runs of spaces become one, of line breaks one.
+    Idempotent.
+    """
+    before = None
+    for _ in range(4):  # one form may uncover another; two rounds are the most that real text takes
+        if text == before:
+            break
+        before, text = text, _once(text)
+    return text
+
+
+def _once(text: str) -> str:
+    text = _INVISIBLE.sub("", text)
+    text = _HALF_WIDTH_HANGUL.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+    text = _COMPATIBLE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+    text = unicodedata.normalize("NFC", text)
+    text = _SPACES.sub(" ", text)
+    return _BREAKS.sub("\n", text).strip()
+
+
+def clean_title(text: str) -> str:
+    """A title on one line, normalised."""
+    return normalise(" ".join(text.split()))
+
+
+def clean_body(text: str) -> str:
+    """A body, normalised, without the boilerplate that the rules name."""
+    text = normalise(text)
+    for rule in rules("boilerplate"):
+        if rule.where in {"line", "any"}:
+            text = rule.pattern.sub("" if rule.where == "line" else " ", text)
+    before = None
+    while text != before:
+        before = text
+        for rule in rules("boilerplate"):
+            if rule.where == "end":
+                text = _cut_end(text, rule)
+            elif rule.where == "start":
+                text = rule.pattern.sub("", text, count=1)
+    return normalise(text)
+
+
+def _cut_end(text: str, rule: Rule) -> str:
+    # Only the tail is searched: a rule is a line or two long, and a search over a long text for something that must
+    # end it would be tried at every character.
+    tail = text[-400:]
+    found = rule.pattern.search(tail)
+    return text[: len(text) - len(tail) + found.start()].rstrip() if found else text
+
+
+def language(text: str) -> str:
+    """``ko``, ``ja``, ``zh``, ``en`` (any Latin script) or ``und``: by the letters, for a language filter.
+
+    Korean news quotes foreign names and Hanja freely: a fifth of the letters in Hangul makes it Korean.
+    """
+    hangul, kana, han, latin = (len(p.findall(text)) for p in (_HANGUL, _KANA, _HAN, _LATIN))
+    letters = hangul + kana + han + latin
+    if not letters:
+        return "und"
+    # A Hangul syllable says as much as two or three Latin letters.
+    if hangul * 2.5 >= 0.2 * (hangul * 2.5 + kana * 2 + han * 3 + latin):
+        return "ko"
+    if kana * 5 >= kana + han:
+        return "ja" if kana + han > latin / 3 else "en"
+    return "zh" if han > latin / 3 else "en"
+
+
+def is_advertisement(title: str, category: str = "") -> bool:
+    """Whether a title or category marks paid content, by the rules."""
+    return any(rule.pattern.search(title) for rule in rules("advertisement")) or normalise(category).casefold() in {
+        "광고", "ad", "advertorial", "애드버토리얼", "sponsored"
+    }  # fmt: skip
