@@ -19,7 +19,8 @@ class Options:
     """Choices about the stack that are remembered with it.
 
     ``dags`` and ``plugins`` are folders (None: the repository's); ``paused``: new DAGs wait to be switched on;
-    ``schedule``: DAGs run by their timetables, not only when asked; ``environment`` goes to Airflow's processes
+    ``schedule``: DAGs run by their timetables, not only when asked; ``replay``: what to replay as feeds (arguments of
+    ``python -m pipeline.news.replay``; empty: nothing); ``environment`` goes to Airflow's processes
     (the worker on the GPU queue included); ``postgres_settings`` to the server.
     """
 
@@ -27,6 +28,7 @@ class Options:
     plugins: str | None = None
     paused: bool = True
     schedule: bool = True
+    replay: list[str] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
     postgres_settings: Mapping[str, str] = field(default_factory=dict)
 

@@ -25,6 +25,7 @@ class StackInfo:
     service_root: str | None = None
     postgres_url: str | None = None
     opensearch_url: str | None = None
+    replay_url: str | None = None
     airflow_url: str | None = None
     airflow_username: str | None = None
     airflow_password_file: str | None = None

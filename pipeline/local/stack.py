@@ -16,7 +16,7 @@ from pipeline.local.users import service_user
 
 COMPONENTS = ("postgres", "opensearch", "airflow")
 # What uses a service ends before it.
-STOP_ORDER = (("airflow",), ("opensearch", "postgres"))
+STOP_ORDER = (("airflow-worker",), ("airflow",), ("opensearch", "postgres"))  # how their names begin
 LOCK_PATIENCE_S = 900.0
 GRACE_S = 20.0
 
@@ -54,6 +54,8 @@ def up(
             _launch_opensearch(context)
         if "airflow" in wanted:
             airflow.launch(context)
+        if context.options.replay:
+            replay.launch(context)
         if "opensearch" in wanted:
             _await_opensearch(context)
         if "airflow" in wanted:
@@ -178,6 +180,8 @@ def _info(folder: StateFolder, state: StackState | None) -> StackInfo:
         info.postgres_url = postgres.url(state.ports[postgres.NAME], "garam", folder.secret("postgres-garam"), "garam")
     if opensearch.NAME in state.processes:
         info.opensearch_url = opensearch.url(state.ports[opensearch.NAME])
+    if replay.NAME in state.processes:
+        info.replay_url = replay.url(state.ports[replay.NAME])
     if airflow.API in state.processes:
         info.airflow_url = airflow.url(state.ports[airflow.NAME])
         info.airflow_username = airflow.USERNAME
@@ -191,4 +195,6 @@ def _health(folder: StateFolder, state: StackState, name: str) -> str | None:
         return postgres.missing(state.ports[name], folder.secret("postgres"))
     if name == opensearch.NAME:
         return opensearch.missing(opensearch.url(state.ports[name]))
+    if name == replay.NAME:
+        return replay.missing(state.ports[name])
     return airflow.missing(folder, state, name)

@@ -1,0 +1,159 @@
+"""Airflow for real: UI with login, a task on the GPU queue's worker, and nothing left when it goes down."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipeline.local import processes, stack
+from pipeline.local.context import Options
+from pipeline.local.info import StackInfo
+from tests.services import FAST, remove_stack
+
+DAG = """
+import os
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def try_queue():
+    @task(queue="gpu", executor="EdgeExecutor")
+    def on_worker():
+        return dict(os.environ)
+
+    @task
+    def here(_):
+        from pipeline.local.discover import database_url
+        return {"state": os.environ["GARAM_STATE"], "config": os.environ.get("GARAM_CONFIG"), "url": database_url()}
+
+    here(on_worker())
+
+try_queue()
+"""
+
+
+class Api:
+    """Just enough of Airflow's REST API."""
+
+    def __init__(self, info: StackInfo) -> None:
+        assert info.airflow_url is not None
+        assert info.airflow_password_file is not None
+        self.base, self.token = info.airflow_url, ""
+        password = Path(info.airflow_password_file).read_text().strip()
+        self.token = self.call("/auth/token", {"username": info.airflow_username, "password": password})["access_token"]
+
+    def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        headers = {"Content-Type": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(f"{self.base}{path}", data, headers), timeout=30) as said:
+            return json.load(said)
+
+    def run(self, dag: str, timeout_s: float = 180) -> str:
+        """Trigger it and wait until it ends; returns the run's path."""
+        end = time.monotonic() + timeout_s
+        while True:
+            try:
+                started = self.call(f"/api/v2/dags/{dag}/dagRuns", {"logical_date": None})
+                break
+            except urllib.error.HTTPError as error:  # the DAG file has not been read yet
+                assert error.code == 404
+                assert time.monotonic() < end
+                time.sleep(0.5)
+        path = f"/api/v2/dags/{dag}/dagRuns/{started['dag_run_id']}"
+        while (state := self.call(path)["state"]) not in ("success", "failed"):
+            assert time.monotonic() < end, state
+            time.sleep(0.5)
+        assert state == "success"
+        return path
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[StackInfo, Path]]:
+    folder = Path(tempfile.mkdtemp(prefix="garam-launch-"))
+    dags = folder / "try-dags"
+    dags.mkdir()
+    (dags / "try_queue.py").write_text(DAG)
+    options = Options(dags=str(dags), plugins=str(folder / "none"), paused=False, postgres_settings=FAST)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GARAM_NEWS__ALLOW_LOOPBACK", "true")
+            patch.setenv("GARAM_OPENSEARCH_URL", "http://127.0.0.1:1")
+            yield stack.up(["postgres", "airflow"], options=options, folder=folder), folder
+    finally:
+        remove_stack(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.timeout(600)
+def test_a_task_runs_on_the_worker_which_knows_no_secrets_of_services(running: tuple[StackInfo, Path]) -> None:
+    info, folder = running
+    assert info.healthy, info
+    api = Api(info)
+    run = api.run("try_queue")
+    tasks = {one["task_id"]: one for one in api.call(f"{run}/taskInstances")["task_instances"]}
+    assert tasks["on_worker"]["queue"] == "gpu"
+    assert tasks["on_worker"]["hostname"].startswith("garam-gpu-")
+    entry = f"{run}/taskInstances/{{}}/xcomEntries/return_value?deserialize=true"
+    worker = api.call(entry.format("on_worker"))["value"]
+    said = json.dumps(worker)
+    for secret in ("postgres", "postgres-garam", "postgres-airflow", "airflow-admin", "airflow-fernet"):
+        assert (folder / "secrets" / secret).read_text().strip() not in said, secret
+    assert "GARAM_OPENSEARCH_URL" not in worker
+    assert worker["GARAM_STATE"] == str(folder / "worker")
+    assert worker["GARAM_NEWS__ALLOW_LOOPBACK"] == "true"
+    assert (folder / "worker" / "artifacts").resolve() == (folder / "artifacts").resolve()
+    here = api.call(entry.format("here"))["value"]
+    assert here["state"] == str(folder)
+    assert here["url"] == info.postgres_url
+    log = api.call(f"{run}/taskInstances/on_worker/logs/1")
+    assert any("try_queue.py" in str(line.get("event")) for line in log["content"]), "the worker's log is in the UI"
+
+
+def test_the_ui_asks_for_a_login_and_everything_is_on_loopback(running: tuple[StackInfo, Path]) -> None:
+    info, folder = running
+    assert info.airflow_url is not None
+    with urllib.request.urlopen(info.airflow_url, timeout=30) as page:
+        assert b"<title>" in page.read()
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{info.airflow_url}/api/v2/dags", timeout=30)
+    addresses = {
+        connection.laddr.ip
+        for process in processes.marked(folder)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert addresses == {"127.0.0.1"}
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_worker_comes_back_and_works(running: tuple[StackInfo, Path]) -> None:
+    _, folder = running
+    before = {one.name: one.pid for one in stack.status(folder=folder).components}
+    worker = before["airflow-worker"]
+    assert worker is not None
+    psutil.Process(worker).kill()
+    again = stack.up(["postgres", "airflow"], folder=folder)
+    assert again.healthy, again
+    after = {one.name: one.pid for one in again.components}
+    assert {name for name in after if after[name] != before[name]} == {"airflow-worker"}
+    Api(again).run("try_queue")
+
+
+@pytest.mark.timeout(600)
+def test_down_leaves_nothing(running: tuple[StackInfo, Path]) -> None:
+    _, folder = running
+    began = time.monotonic()
+    stack.down(folder=folder)
+    assert time.monotonic() - began < 45
+    assert processes.marked(folder) == []
