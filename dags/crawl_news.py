@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import logging
 from typing import Any
 
-from airflow.sdk import dag, task
+from airflow.sdk import Param, dag, get_current_context, task
 from common.garam import DEFAULT_ARGS, garam, logged
 
 
@@ -16,6 +17,7 @@ from common.garam import DEFAULT_ARGS, garam, logged
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS | {"execution_timeout": dt.timedelta(minutes=25)},
+    params={"force": Param(False, type="boolean", title="All feeds now", description="poll feeds that are not due too")},
     doc_md=__doc__,
     tags=["garam", "news"],
 )
@@ -25,8 +27,11 @@ def crawl_news() -> None:
         """Poll every feed that is due; one broken feed never stops the others."""
         from pipeline import news
 
+        force = bool(get_current_context()["params"]["force"])
         with garam() as ctx:
-            return dataclasses.asdict(news.crawl(ctx, progress=logged()))
+            for outlet, last in news.silent_outlets(ctx):
+                logging.getLogger("garam").warning("%s has brought nothing new since %s", outlet, last or "it was added")
+            return dataclasses.asdict(news.crawl(ctx, force=force, progress=logged()))
 
     @task
     def index_new_articles() -> int:

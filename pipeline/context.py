@@ -5,7 +5,6 @@ The GPU worker builds the same object and never touches ``store`` or ``cluster``
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +12,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.artifacts import Artifacts
 from pipeline.config import Config, load
+from pipeline.local.paths import state_folder
+
+__all__ = ["Context", "state_folder"]
 
 if TYPE_CHECKING:
     from pipeline.search import Cluster
     from pipeline.store import Store
-
-
-def state_folder() -> Path:
-    """The one folder of this installation's state: ``$GARAM_STATE``, else ``.state`` beside the code."""
-    return Path(os.environ.get("GARAM_STATE") or Path(__file__).resolve().parent.parent / ".state")
 
 
 @dataclass(frozen=True)

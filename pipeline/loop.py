@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pipeline import dataset, evaluation, serving, synonyms, temporal, training
 from pipeline.asof import AsOf, today
 from pipeline.context import Context
-from pipeline.errors import RefusedError, UsageError
+from pipeline.errors import UsageError
 from pipeline.progress import Progress, silent
-from pipeline.store import evaluations, generations
+from pipeline.store import evaluations
+from pipeline.store import statistics as statistics_rows
+from pipeline.store import synonyms as synonym_rows
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,20 @@ def forget(ctx: Context, url: str, reason: str = "") -> int:
     return report.articles
 
 
-def champion_or_refuse(ctx: Context) -> int:
-    """The live generation's id, or a RefusedError that says how to get one."""
+def is_learned(ctx: Context, day: dt.date) -> bool:
+    """Whether a day's statistics and validated synonyms are there: what a retraining of that day reads."""
     with ctx.store.begin() as conn:
-        live = generations.live(conn)
-    if live is None:
-        raise RefusedError("no generation is live yet: run `garam retrain --day D` or the retrain_daily DAG first")
-    return live.id
+        run = synonym_rows.run_for(conn, day)
+        return statistics_rows.newest(conn, day) is not None and run is not None and run.day == day
+
+
+def verdict(ctx: Context, decision_id: int) -> str:
+    """What the gate said: promote or reject."""
+    with ctx.store.begin() as conn:
+        return evaluations.decision(conn, decision_id).verdict
+
+
+def explain(ctx: Context, decision_id: int) -> str:
+    """A decision as a table a person can read."""
+    with ctx.store.begin() as conn:
+        return evaluation.render_decision(evaluations.decision(conn, decision_id))

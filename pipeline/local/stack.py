@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import ConfigError, UsageError
-from pipeline.local import airflow, java, opensearch, opensearch_home, places, postgres, processes
+from pipeline.local import airflow, java, opensearch, opensearch_home, places, postgres, processes, replay
 from pipeline.local.context import Context, Options
 from pipeline.local.info import ComponentInfo, StackInfo
 from pipeline.local.paths import state_folder
@@ -16,7 +16,7 @@ from pipeline.local.users import service_user
 
 COMPONENTS = ("postgres", "opensearch", "airflow")
 # What uses a service ends before it.
-STOP_ORDER = (("airflow-worker",), ("airflow",), ("opensearch", "postgres"))  # how their names begin
+STOP_ORDER = (("airflow-worker",), ("airflow",), ("opensearch", "postgres", "replay"))  # how their names begin
 LOCK_PATIENCE_S = 900.0
 GRACE_S = 20.0
 
