@@ -1,0 +1,45 @@
+"""Synonyms: aliases that the news writes, words that share a cluster, and validators that may veto.
+
+The stage is `discover` and `validate`; the other functions are the plan's, on documents and dates in memory.
+Everything is loaded when first used: importing this package is free.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.synonyms.candidates import build_synonym_groups_from_clusters, discover_synonyms_temporal
+    from pipeline.synonyms.clusters import cluster_tokens_temporal
+    from pipeline.synonyms.discovery import discover
+    from pipeline.synonyms.embeddings import extract_temporal_embeddings
+    from pipeline.synonyms.validation import ValidationReport, validate
+    from pipeline.synonyms.validators.judge import validate_synonyms_with_llm
+
+_HOME = {
+    "build_synonym_groups_from_clusters": "candidates",
+    "cluster_tokens_temporal": "clusters",
+    "discover": "discovery",
+    "discover_synonyms_temporal": "candidates",
+    "extract_temporal_embeddings": "embeddings",
+    "validate": "validation",
+    "validate_synonyms_with_llm": "validators.judge",
+    "ValidationReport": "validation",
+}
+__all__ = [
+    "ValidationReport",
+    "build_synonym_groups_from_clusters",
+    "cluster_tokens_temporal",
+    "discover",
+    "discover_synonyms_temporal",
+    "extract_temporal_embeddings",
+    "validate",
+    "validate_synonyms_with_llm",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,154 @@
+"""Discovery of an as-of: embeddings and clusters as artifacts, candidates and known pairs in the store."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline.artifacts import content_hash
+from pipeline.asof import AsOf
+from pipeline.config.synonyms import SynonymsConfig
+from pipeline.context import Context
+from pipeline.errors import BadInputError, RefusedError
+from pipeline.progress import Progress, silent
+from pipeline.store import articles, models
+from pipeline.store import synonyms as store
+from pipeline.synonyms.aliases import find_aliases
+from pipeline.synonyms.candidates import Neighbourhood, discover_synonyms_temporal, form
+from pipeline.synonyms.clusters import TemporalClusters, cluster_tokens_temporal
+from pipeline.synonyms.contrast import Usage
+from pipeline.synonyms.embeddings import TemporalEmbeddings, WordEncoder, choose_words, embed
+from pipeline.synonyms.known import known_pairs
+from pipeline.synonyms.pairs import SynonymPair
+from pipeline.synonyms.validators.proof import Question
+from pipeline.synonyms.windows import sample_windows, windows_of
+from pipeline.text.words import key as analyser
+
+RULES = 1  # raise it when the code below finds other candidates: runs of other rules are other runs
+_VALIDATION = ("validator", "llm", "openai", "group_threshold")  # keys that change verdicts, not candidates
+
+
+def discovery_hash(config: SynonymsConfig) -> str:
+    """The identity of everything but the articles and the model that candidates depend on."""
+    held = {k: v for k, v in config.model_dump(mode="json").items() if not k.startswith(_VALIDATION)}
+    return content_hash({"synonyms": held, "analyser": analyser(), "rules": RULES})
+
+
+def discover(ctx: Context, as_of: AsOf, *, progress: Progress = silent) -> int:
+    """The id of the run of ``as_of``: found when it was made before, else made now.
+
+    Words, contexts and clusters are of the base model, so that windows and days stay comparable while training goes
+    on. Raises RefusedError when there is no base model, BadInputError when no article is known yet.
+    """
+    config = ctx.config.synonyms
+    hashed = discovery_hash(config)
+    with ctx.store.begin() as conn:
+        base = models.base(conn)
+    if base is None:
+        raise RefusedError("there is no base model yet: make it first, then discover synonyms")
+    with ctx.store.lock(f"garam.synonyms.{as_of.day}"):
+        with ctx.store.begin() as conn:
+            held = store.find_run(conn, as_of, base.artifact, hashed)
+            if held is not None:
+                return held
+            found = list(articles.read(conn, as_of, since=as_of.day - dt.timedelta(days=config.alias_days - 1)))
+        if not found:
+            raise BadInputError(f"no article of {config.alias_days} days is known {as_of}: crawl or import some first")
+        work = _Discovery(config, ctx.artifacts.get(base.artifact), as_of.day, progress)
+        work.read(
+            [f"{a.title}\n{a.text}" for a in found],
+            [a.day for a in found],
+            [a.story_id for a in found],
+            [a.id for a in found],
+        )
+        with ctx.artifacts.scratch() as folder:
+            work.embeddings.write(folder / "embeddings")
+            embeddings = ctx.artifacts.put(folder / "embeddings", "embeddings")
+            work.write_clusters(folder / "clusters")
+            clusters = ctx.artifacts.put(folder / "clusters", "clusters")
+        with ctx.store.begin() as conn:
+            return store.add_run(
+                conn,
+                as_of,
+                model=base.artifact,
+                config_hash=hashed,
+                embeddings=embeddings,
+                clusters=clusters,
+                calibration=work.near.to_json(config.random_rate),
+                pairs=[
+                    store.Pair(p.a, p.b, p.source, p.similarity, p.confidence, p.evidence)
+                    for p in work.pairs[: config.max_pairs]
+                ],
+            )
+
+
+class _Discovery:
+    """The steps of one discovery, each with what the next ones need."""
+
+    embeddings: TemporalEmbeddings
+    clusters: TemporalClusters
+    near: Neighbourhood
+    pairs: list[SynonymPair]
+    known: tuple[list[Question], list[Question]]
+
+    def __init__(self, config: SynonymsConfig, model: Path, day: dt.date, progress: Progress) -> None:
+        self.config, self.model, self.day, self.progress = config, model, day, progress
+
+    def read(self, texts: list[str], days: list[dt.date], stories: list[int], ids: list[int]) -> None:
+        """From articles to candidates and known pairs."""
+        config = self.config
+        self.progress("aliases", 0, len(texts))
+        aliases = find_aliases(
+            texts,
+            days,
+            stories=stories,
+            ids=ids,
+            min_stories=config.alias_min_stories,
+            min_share=config.alias_min_share,
+            decay_factor=config.decay_factor,
+        )
+        self.progress("aliases", len(texts), len(texts))
+        # A story told by ten outlets is one context, not ten.
+        firsts = list({story: index for index, story in reversed(list(enumerate(stories)))}.values())[::-1]
+        own, own_days = [texts[i] for i in firsts], [days[i] for i in firsts]
+        samples = sample_windows(
+            own,
+            own_days,
+            windows_of(self.day, config.window_days),
+            articles=config.articles,
+            decay_factor=config.decay_factor,
+            progress=self.progress,
+        )
+        wanted = [form(word) for a in aliases for word in (a.long, a.short)][: config.words // 2]
+        words = choose_words(samples, config.words, config.min_articles, wanted)
+        encoder = WordEncoder(self.model, max_tokens=config.sentence_tokens, batch_size=config.batch_size)
+        self.embeddings = embed(
+            samples, words, encoder, contexts=config.contexts, sentences=config.sentences, progress=self.progress
+        )
+        self.progress("clusters", 0, 1)
+        self.clusters = cluster_tokens_temporal(self.embeddings, config.method, config.n_clusters, seed=config.seed)
+        self.near = Neighbourhood(self.embeddings, own_days, config.decay_factor)
+        self.pairs = discover_synonyms_temporal(
+            own,
+            own_days,
+            self.embeddings,
+            config.decay_factor,
+            clusters=self.clusters,
+            usage=Usage(samples, words),
+            near=self.near,
+            aliases=aliases,
+            random_rate=config.random_rate,
+            neighbours=config.neighbours,
+        )
+        self.known = known_pairs(samples, words, self.near, aliases, most=config.known_pairs, seed=config.seed)
+        self.progress("clusters", 1, 1)
+
+    def write_clusters(self, folder: Path) -> None:
+        """``clusters.json`` and ``known.json``: the validators' known pairs with their evidence."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "clusters.json").write_text(json.dumps(self.clusters.to_json(), ensure_ascii=False), encoding="utf-8")
+        positive, negative = ([asdict(q) for q in side] for side in self.known)
+        known = {"synonyms": positive, "others": negative}
+        (folder / "known.json").write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")

@@ -1,0 +1,168 @@
+"""Validation of a run: every validator proves itself on known pairs, then verdicts, then groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.synonyms import SynonymsConfig
+from pipeline.context import Context
+from pipeline.errors import ConfigError, CorruptArtifactError
+from pipeline.progress import Progress, silent
+from pipeline.store import synonyms as store
+from pipeline.synonyms.pairs import SynonymPair, complete_groups
+from pipeline.synonyms.validators.proof import Proof, Question, Validator, prove
+from pipeline.synonyms.validators.rules import RulesValidator
+
+_LISTED = 3  # sentences that put two forms of an alias side by side, from which they are two things
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What a validation did; ``proofs`` say in words which validators count."""
+
+    run_id: int
+    candidates: int
+    accepted: int
+    rejected: int
+    pending: int
+    groups: int
+    proofs: tuple[Proof, ...]
+
+
+def validate(ctx: Context, run_id: int, *, progress: Progress = silent) -> ValidationReport:
+    """Judge a run's candidates and write verdicts and groups (in place of an earlier validation's).
+
+    An alias is admitted by the articles that write it, a pair of a cluster by the rules; both may be vetoed by the
+    configured validator. A validator that is not proven neither admits nor vetoes: what only it could admit stays
+    pending, and is in no group.
+    """
+    config = ctx.config.synonyms
+    with ctx.store.begin() as conn:
+        run = store.run(conn, run_id)
+        candidates = store.pairs(conn, run_id)
+    if run.clusters is None:
+        raise CorruptArtifactError(f"synonym run {run_id} names no clusters: discover it again")
+    positive, negative = read_known(ctx.artifacts.get(run.clusters))
+    validators: list[Validator] = [RulesValidator()]
+    if config.validator != "rules":
+        validators.append(make_validator(config, progress))
+    asked = [Question(p.a, p.b, {k: v for k, v in p.evidence.items() if k != "alias"}) for p in candidates]
+    proofs, scores = [], []
+    for validator in validators:
+        both = validator.scores(positive + negative)
+        proofs.append(
+            prove(
+                validator.name,
+                both[: len(positive)],
+                both[len(positive) :],
+                min_auc=config.validator_min_auc,
+                false_positives=config.validator_false_positives,
+                false_vetoes=config.validator_false_vetoes,
+            )
+        )
+        scores.append(validator.scores(asked))
+    judged = [
+        judge(pair, [row[i] for row in scores], proofs, config.group_threshold) for i, pair in enumerate(candidates)
+    ]
+    accepted = [p for p in judged if p.verdict == "accepted"]
+    groups = complete_groups(SynonymPair(p.a, p.b, p.source, p.similarity, p.confidence, p.evidence) for p in accepted)
+    with ctx.store.begin() as conn:
+        store.write_verdicts(
+            conn,
+            run_id,
+            validator={"configured": config.validator, "proofs": [p.to_json() for p in proofs]},
+            verdicts=judged,
+            groups=[(g.words, g.confidence, g.evidence) for g in groups],
+        )
+    count = {verdict: sum(p.verdict == verdict for p in judged) for verdict in ("accepted", "rejected", "pending")}
+    return ValidationReport(
+        run_id, len(judged), count["accepted"], count["rejected"], count["pending"], len(groups), tuple(proofs)
+    )
+
+
+def judge(pair: store.Pair, scores: Sequence[float], proofs: Sequence[Proof], least: float) -> store.Pair:
+    """The pair with its verdict. ``scores`` and ``proofs`` are the validators', the rules first."""
+    rules, *others = proofs
+    verdicts: list[dict[str, Any]] = [
+        {
+            "validator": proof.validator,
+            "score": round(score, 4),
+            "veto": bool(score < proof.veto),
+            "counts": proof.counts,
+        }
+        for proof, score in zip(proofs, scores, strict=True)
+    ]
+    verdict, reason = _by_rules(pair, scores[0], rules, least)
+    for proof, score in zip(others, scores[1:], strict=True):
+        if verdict == "accepted" and proof.counts and score < proof.veto:
+            verdict, reason = "rejected", f"{proof.validator} vetoes: {score:.2f} is below {proof.veto:.2f}"
+    return replace(
+        pair,
+        verdict=verdict,
+        verdict_score=float(scores[-1]),
+        verdict_reason=reason,
+        evidence=pair.evidence | {"verdicts": verdicts},
+    )
+
+
+def _by_rules(pair: store.Pair, score: float, rules: Proof, least: float) -> tuple[str, str]:
+    use = pair.evidence.get("use") or {}
+    if pair.source == "alias":
+        alias = pair.evidence["alias"]
+        if use.get("contrast"):
+            return "rejected", f"differ in {use['contrast']}, which tells many words apart"
+        if use.get("side_by_side", 0) >= _LISTED:
+            return "rejected", f"{use['side_by_side']} sentences name them side by side as two things"
+        stories = alias["forward"] + alias["backward"]
+        return "accepted", f"{stories} stories write {alias['long']}({alias['short']})"
+    if not rules.counts:
+        return "pending", rules.sentence
+    if pair.confidence < least:
+        return "rejected", f"confidence {pair.confidence:.2f} is below {least:.2f}"
+    if use.get("contrast"):
+        return "rejected", f"differ in {use['contrast']}, which tells many words apart"
+    if score < rules.admit:
+        return "rejected", f"rules: {score:.2f} is below {rules.admit:.2f}, which few non-synonyms reach"
+    return "accepted", f"rules: {score:.2f} is above {rules.admit:.2f}, which few non-synonyms reach"
+
+
+def read_known(folder: Path) -> tuple[list[Question], list[Question]]:
+    """Known synonyms and non-synonyms of a clusters artifact."""
+    try:
+        held = json.loads((folder / "known.json").read_text(encoding="utf-8"))
+        return [Question(**q) for q in held["synonyms"]], [Question(**q) for q in held["others"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptArtifactError(f"{folder} holds no known pairs ({error}): discover the run again") from error
+
+
+def make_validator(config: SynonymsConfig, progress: Progress = silent) -> Validator:
+    """The configured validator, ready to score. Raises ConfigError when it lacks an address or a model."""
+    if config.validator == "llm":
+        from pipeline.synonyms.validators.llm import LocalValidator
+
+        if not config.llm_model:
+            raise ConfigError(
+                "synonyms.validator is llm, but synonyms.llm_model names no model: name a folder or hub model"
+            )
+        return LocalValidator(
+            config.llm_model,
+            gguf=config.llm_gguf,
+            four_bit=config.llm_4bit,
+            batch_size=config.llm_batch_size,
+            progress=progress,
+        )
+    if config.validator == "openai":
+        from pipeline.synonyms.validators.server import ServerValidator
+
+        return ServerValidator(
+            config.openai_url,
+            config.llm_model,
+            timeout_s=config.openai_timeout_s,
+            retries=config.openai_retries,
+            progress=progress,
+        )
+    return RulesValidator()

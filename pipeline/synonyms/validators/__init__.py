@@ -1,0 +1,1 @@
+"""Validators: who may veto a synonym candidate. Every one has to prove itself on known pairs first."""
