@@ -8,8 +8,15 @@ from pipeline.config.section import Section, key
 class EvaluationConfig(Section):
     """Evaluation: what is measured, on how much, and which ranking is judged."""
 
-    ranking: str = key("sparse", "the ranking users get, which the gate judges: sparse or hybrid", pattern="^(sparse|hybrid)$")
-    judged: list[str] = key([], "your own judged queries: folders in BEIR form (queries.jsonl, qrels.tsv) or TREC form (topics, qrels)")
+    ranking: str = key(
+        "sparse", "the ranking users get, which the gate judges: sparse or hybrid", pattern="^(sparse|hybrid)$"
+    )
+    hybrid_depth: int = key(
+        10, "documents of each ranking that a hybrid query mixes: in OpenSearch the query's size (10)", ge=1
+    )
+    judged: list[str] = key(
+        [], "your own judged queries: folders in BEIR form (queries.jsonl, qrels.tsv) or TREC form (topics, qrels)"
+    )
     confidence: float = key(0.95, "level of the two-sided bootstrap intervals in reports", gt=0.5, lt=1)
     resamples: int = key(10000, "bootstrap resamples of an interval or bound", ge=1000)
     bm25_k1: float = key(1.2, "BM25 without a cluster: saturation of the term frequency", ge=0)

@@ -70,4 +70,6 @@ class BM25:
             counts += list(found.values())
             indptr.append(len(indices))
         shape = (len(queries), self.matrix.shape[1])
-        return sparse_run(sp.csr_matrix((np.array(counts, np.float32), indices, indptr), shape=shape), self.matrix, depth)
+        return sparse_run(
+            sp.csr_matrix((np.array(counts, np.float32), indices, indptr), shape=shape), self.matrix, depth
+        )

@@ -60,7 +60,7 @@ class Evidence:
     system: str  # the candidate's ranking that users would get
     reference: str  # the ranking that users have now
     best_anchor: Best | None
-    servable: Mapping[str, Any]  # of pipeline.search.servable_check: passed, checks, numbers
+    servable: Mapping[str, Any]  # pipeline.search.ServableReport as JSON: passed, sentence, numbers
     cost: Cost
     champion_cost: Cost | None
 
@@ -102,13 +102,21 @@ def right_to_promote(evidence: Evidence) -> Rule:
     if evidence.champion is None:
         return Rule(_RIGHT, True, None, None, "Nothing serves yet, so any model may be promoted.")
     if evidence.is_champion:
-        return Rule(_RIGHT, False, None, None, f"The candidate is the model that generation {evidence.champion} already serves.")
+        return Rule(
+            _RIGHT, False, None, None, f"The candidate is the model that generation {evidence.champion} already serves."
+        )
     mine, theirs = evidence.candidate_as_of, evidence.champion_as_of
     if mine is None:
         return Rule(_RIGHT, False, None, None, "The candidate has no as-of, so it cannot be newer than the champion.")
     days = float((mine.day - theirs.day).days) if theirs else None
     if theirs is None or mine > theirs:
-        return Rule(_RIGHT, True, days, 0.0, f"The candidate knows the news up to {mine.day}, the champion up to {theirs.day if theirs else 'no day'}.")
+        return Rule(
+            _RIGHT,
+            True,
+            days,
+            0.0,
+            f"The candidate knows the news up to {mine.day}, the champion up to {theirs.day if theirs else 'no day'}.",
+        )
     return Rule(
         _RIGHT, False, days, 0.0,
         f"The candidate knows the news up to {mine.day} and the champion already up to {theirs.day}: a backfill never replaces a newer model.",
@@ -117,8 +125,8 @@ def right_to_promote(evidence: Evidence) -> Rule:
 
 def servable(evidence: Evidence) -> Rule:
     """Rule 2: the cluster gives the scores and query weights that the encoder gives, and can store every weight."""
-    details = list(evidence.servable.get("checks", []))
-    error = evidence.servable.get("worst_relative_error")
+    details = [dict(evidence.servable)]
+    error, bound = evidence.servable.get("score_error"), evidence.servable.get("bound", 2.0**-8)
     value = None if error is None else float(error)
     if evidence.cost.unusable:
         return Rule(
@@ -126,9 +134,9 @@ def servable(evidence: Evidence) -> Rule:
             f"{evidence.cost.unusable} weights of the candidate are not finite or below 0: the index would refuse them.", details,
         )  # fmt: skip
     if not evidence.servable.get("passed", False):
-        why = evidence.servable.get("sentence") or "The cluster did not give the encoder's scores."
-        return Rule(_SERVABLE, False, value, 2.0**-8, str(why), details)
-    return Rule(_SERVABLE, True, value, 2.0**-8, "The cluster returned the encoder's scores and query weights.", details)
+        why = evidence.servable.get("sentence") or "the servable check was not made"
+        return Rule(_SERVABLE, False, value, bound, f"Not servable: {why}.", details)
+    return Rule(_SERVABLE, True, value, bound, f"Servable: {evidence.servable.get('sentence')}.", details)
 
 
 @dataclass(frozen=True)
@@ -145,7 +153,14 @@ def _gain(result: SetResult | None, system: str, reference: str, named: str, con
     """Is ``system`` really better than ``reference`` on a set, by enough?"""
     queries = len(result.ids) if result else 0
     if result is None or queries < config.minimum_queries:
-        return _Gain(False, 0.0, 1.0, 0.0, 0.0, f"There are {queries} fresh queries, and {config.minimum_queries} are needed to tell models apart.")
+        return _Gain(
+            False,
+            0.0,
+            1.0,
+            0.0,
+            0.0,
+            f"There are {queries} fresh queries, and {config.minimum_queries} are needed to tell models apart.",
+        )
     differences = result.differences(system, reference)
     p = p_value(differences, permutations=config.permutations, seed=config.seed)
     low, high = interval(differences, seed=config.seed)
@@ -154,9 +169,23 @@ def _gain(result: SetResult | None, system: str, reference: str, named: str, con
         f"({differences.mean:+.4f}, 95% interval {low:+.4f} to {high:+.4f}, p = {p:.4f})"
     )
     if p >= config.significance:
-        return _Gain(False, differences.mean, p, low, high, f"No certain gain: {said}; p below {config.significance:g} is needed.")
+        return _Gain(
+            False,
+            differences.mean,
+            p,
+            low,
+            high,
+            f"No certain gain: {said}; p below {config.significance:g} is needed.",
+        )
     if differences.mean < config.minimum_gain:
-        return _Gain(False, differences.mean, p, low, high, f"The gain is too small: {said}; {config.minimum_gain:g} is asked for.")
+        return _Gain(
+            False,
+            differences.mean,
+            p,
+            low,
+            high,
+            f"The gain is too small: {said}; {config.minimum_gain:g} is asked for.",
+        )
     return _Gain(True, differences.mean, p, low, high, f"Better: {said}.")
 
 
@@ -188,12 +217,21 @@ def not_worse_on_anchor(evidence: Evidence, config: GateConfig) -> Rule:
     result = evidence.sets.get(ANCHOR)
     queries = len(result.ids) if result else 0
     if result is None or queries < config.minimum_queries:
-        return Rule(_ANCHOR, False, float(queries), float(config.minimum_queries), f"The anchor set has {queries} queries, and {config.minimum_queries} are needed.")
+        return Rule(
+            _ANCHOR,
+            False,
+            float(queries),
+            float(config.minimum_queries),
+            f"The anchor set has {queries} queries, and {config.minimum_queries} are needed.",
+        )
     values, mean = result.values[evidence.system]["ndcg@10"], result.mean(evidence.system)
     against, named = result.values[evidence.reference]["ndcg@10"], "the champion" if evidence.champion else "BM25"
     best_mean, best = result.mean(evidence.reference), against
     if evidence.best_anchor is not None and evidence.best_anchor.mean > best_mean:
-        best_mean, named = evidence.best_anchor.mean, f"the best model ever served (model {evidence.best_anchor.model_id})"
+        best_mean, named = (
+            evidence.best_anchor.mean,
+            f"the best model ever served (model {evidence.best_anchor.model_id})",
+        )
         best = evidence.best_anchor.values if evidence.best_anchor.values is not None else np.full(queries, best_mean)
     differences = Differences.of(values, best, result.groups)
     bound = lower_bound(differences, significance=config.significance, seed=config.seed)
@@ -203,7 +241,14 @@ def not_worse_on_anchor(evidence: Evidence, config: GateConfig) -> Rule:
         f"{best_mean:.4f} of {named}; the difference {differences.mean:+.4f} is at least {bound:+.4f} with {1 - config.significance:.0%} "
         f"confidence, and {-config.anchor_margin:+g} is allowed."
     )
-    return Rule(_ANCHOR, passed, bound, -config.anchor_margin, sentence, [{"difference": differences.mean, "best": best_mean, "of": named}])
+    return Rule(
+        _ANCHOR,
+        passed,
+        bound,
+        -config.anchor_margin,
+        sentence,
+        [{"difference": differences.mean, "best": best_mean, "of": named}],
+    )
 
 
 def no_slice_falls(evidence: Evidence, config: GateConfig) -> Rule:
@@ -212,7 +257,9 @@ def no_slice_falls(evidence: Evidence, config: GateConfig) -> Rule:
     Slices are small, so they cannot prove that they are not worse; a fall is a fall when a randomization test says so
     after Holm's correction for the number of slices, and when it is larger than the margin.
     """
-    rows, tested, too_small = [], [], 0
+    rows: list[dict[str, Any]] = []
+    tested: list[float] = []
+    too_small = 0
     for result in evidence.sets.values():
         whole = {} if result.name in (FRESH, ANCHOR) else {"": np.arange(len(result.ids))}
         for name, members in {**whole, **result.slices}.items():
@@ -234,14 +281,26 @@ def no_slice_falls(evidence: Evidence, config: GateConfig) -> Rule:
     for row, p in zip(rows, holm(tested), strict=True):
         row["p_value"] = p
         row["passed"] = not (p < config.significance and -row["difference"] > config.slice_margin)
-    counted = f"{len(rows)} slice{'s' * (len(rows) != 1)} of {config.slice_queries} or more queries" + (f" ({too_small} smaller ones do not count)" * bool(too_small))
+    counted = f"{len(rows)} slice{'s' * (len(rows) != 1)} of {config.slice_queries} or more queries" + (
+        f" ({too_small} smaller ones do not count)" * bool(too_small)
+    )
     worst = min(rows, key=lambda row: float(row["difference"]), default=None)
     value = None if worst is None else float(worst["difference"])
     fallen = sorted((row for row in rows if not row["passed"]), key=lambda row: float(row["difference"]))
     if not fallen:
         return Rule(_SLICES, True, value, -config.slice_margin, f"None of {counted} falls.", rows)
-    names = ", ".join(f"{_slice_name(row)} ({row['reference']:.4f} to {row['candidate']:.4f}, p = {row['p_value']:.4f})" for row in fallen)
-    return Rule(_SLICES, False, value, -config.slice_margin, f"Of {counted}, {len(fallen)} fall{'s' * (len(fallen) == 1)}: {names}.", rows)
+    names = ", ".join(
+        f"{_slice_name(row)} ({row['reference']:.4f} to {row['candidate']:.4f}, p = {row['p_value']:.4f})"
+        for row in fallen
+    )
+    return Rule(
+        _SLICES,
+        False,
+        value,
+        -config.slice_margin,
+        f"Of {counted}, {len(fallen)} fall{'s' * (len(fallen) == 1)}: {names}.",
+        rows,
+    )
 
 
 def _slice_name(row: Mapping[str, Any]) -> str:
@@ -266,13 +325,21 @@ def cost_in_bounds(evidence: Evidence, config: GateConfig) -> Rule:
         ):
             if champion > 0:
                 check(what, value, champion * config.cost_growth, "champion")
-    query_ms = evidence.servable.get("query_ms")
+    query_ms = evidence.servable.get("latency_p50_ms")
     if query_ms is not None:
         check("query time (ms)", float(query_ms), config.max_query_ms, "configuration")
     worst = max(rows, key=lambda row: float(row["value"]) / float(row["bound"]))
-    said = ", ".join(f"{row['what']} {row['value']:.4g} (at most {row['bound']:.4g} by {row['of']})" for row in rows if not row["passed"])
-    sentence = f"Too costly: {said}." if said else (
-        f"{mine.active_terms:.0f} active terms and {mine.flops:.2f} FLOPS are within bounds; nearest to its bound is "
-        f"{worst['what']} with {worst['value']:.4g} of {worst['bound']:.4g}."
+    said = ", ".join(
+        f"{row['what']} {row['value']:.4g} (at most {row['bound']:.4g} by {row['of']})"
+        for row in rows
+        if not row["passed"]
+    )
+    sentence = (
+        f"Too costly: {said}."
+        if said
+        else (
+            f"{mine.active_terms:.0f} active terms and {mine.flops:.2f} FLOPS are within bounds; nearest to its bound is "
+            f"{worst['what']} with {worst['value']:.4g} of {worst['bound']:.4g}."
+        )
     )
     return Rule(_COST, not said, float(worst["value"]), float(worst["bound"]), sentence, rows)

@@ -50,9 +50,7 @@ class Judgments:
         ]
         columns = zip(*pairs, strict=True) if pairs else ((), (), ())
         query, document, gain = columns
-        return cls(
-            len(queries), np.array(query, np.int64), np.array(document, np.int64), np.array(gain, np.float64)
-        )
+        return cls(len(queries), np.array(query, np.int64), np.array(document, np.int64), np.array(gain, np.float64))
 
     def groups(self) -> NDArray[np.int64]:
         """A group for each query: queries with the same first relevant document are not independent observations."""
@@ -93,7 +91,7 @@ def measure(run: Run, judged: Judgments) -> Values:
     ranks = pessimistic_ranks(run, judged)
 
     def total(of: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(judged.query, weights=of, minlength=judged.queries)
+        return np.bincount(judged.query, weights=of, minlength=judged.queries).astype(np.float64)
 
     def within(k: int) -> NDArray[np.bool_]:
         return (ranks > 0) & (ranks <= k)
@@ -116,7 +114,8 @@ def _ideal(judged: Judgments, k: int) -> NDArray[np.float64]:
     query, gain = judged.query[order], judged.gain[order]
     starts = np.searchsorted(query, np.arange(judged.queries))
     rank = np.arange(len(order)) - starts[query] + 1
-    return np.bincount(query, weights=np.where(rank <= k, gain / np.log2(1.0 + rank), 0.0), minlength=judged.queries)
+    discounted = np.where(rank <= k, gain / np.log2(1.0 + rank), 0.0)
+    return np.bincount(query, weights=discounted, minlength=judged.queries).astype(np.float64)
 
 
 def _divide(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -65,9 +65,7 @@ class SetResult:
     ) -> Differences:
         """Differences a - b of two systems, over all queries or some rows."""
         picked = np.arange(len(self.ids)) if rows is None else rows
-        return Differences.of(
-            self.values[a][metric][picked], self.values[b][metric][picked], self.groups[picked]
-        )
+        return Differences.of(self.values[a][metric][picked], self.values[b][metric][picked], self.groups[picked])
 
     def mean(self, system: str, metric: str = "ndcg@10", rows: NDArray[np.int64] | None = None) -> float:
         """A system's mean over all queries or some rows; 0 without queries."""
@@ -158,4 +156,6 @@ def read(folder: Path) -> list[SetResult]:
                 for one in sets
             ]
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise CorruptArtifactError(f"{folder} holds no readable evaluation ({error}): evaluate the model again") from error
+        raise CorruptArtifactError(
+            f"{folder} holds no readable evaluation ({error}): evaluate the model again"
+        ) from error

@@ -14,6 +14,7 @@ DEPTH = 1000
 
 # The two constants of OpenSearch's min_max normalization: the lowest of several scores, and an only one.
 _LOWEST, _ONLY = np.float32(0.001), np.float32(1.0)
+_RANK_CONSTANT = np.float32(60)  # of reciprocal rank fusion, as in the search pipeline
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def sparse_run(queries: sp.csr_matrix, documents: sp.csr_matrix, depth: int = DE
 def _finite(matrix: sp.csr_matrix) -> sp.csr_matrix:
     if np.isfinite(matrix.data).all():
         return matrix
-    return sp.csr_matrix((np.nan_to_num(matrix.data, nan=0, posinf=0, neginf=0), matrix.indices, matrix.indptr), matrix.shape)
+    return sp.csr_matrix(
+        (np.nan_to_num(matrix.data, nan=0, posinf=0, neginf=0), matrix.indices, matrix.indptr), matrix.shape
+    )
 
 
 def _best(
@@ -87,14 +90,17 @@ def _best(
     return found.astype(np.int32), scores.astype(np.float32)
 
 
-def hybrid_run(runs: Sequence[Run], weights: Sequence[float], *, depth: int) -> Run:
-    """What OpenSearch's normalization processor (min_max, arithmetic_mean) makes of several rankings.
+def hybrid_run(runs: Sequence[Run], weights: Sequence[float], *, depth: int, fusion: str = "minmax") -> Run:
+    """What OpenSearch makes of several rankings in one hybrid query.
 
-    The first ``depth`` documents of each ranking are taken; its scores become ``(s - min) / (max - min)``, the lowest
-    0.001 rather than 0 and an only score 1; a document's score is the weighted mean, with 0 where a ranking lacks it.
+    The first ``depth`` documents of each ranking are taken and a document's score is the weighted mean of its scores,
+    with 0 where a ranking lacks it. ``minmax`` (normalization processor, min_max and arithmetic_mean): a score becomes
+    ``(s - min) / (max - min)``, the lowest 0.001 rather than 0 and an only score 1. ``rrf`` (score ranker processor):
+    a score is 1 / (60 + rank).
     """
     share = np.asarray(weights, np.float64) / float(np.sum(weights))
-    parts = [(run.top(depth).documents, _min_max(run.top(depth).scores)) for run in runs]
+    normal = {"minmax": _min_max, "rrf": _reciprocal_ranks}[fusion]
+    parts = [(run.top(depth).documents, normal(run.top(depth).scores)) for run in runs]
     rows = []
     for query in range(len(runs[0].documents)):
         documents = np.concatenate([found[query] for found, _ in parts])
@@ -103,6 +109,11 @@ def hybrid_run(runs: Sequence[Run], weights: Sequence[float], *, depth: int) -> 
         found, place = np.unique(documents[there], return_inverse=True)
         rows.append((found.astype(np.int32), np.bincount(place, scores[there], len(found)).astype(np.float32)))
     return Run.of(rows)
+
+
+def _reciprocal_ranks(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    ranks = np.arange(1, scores.shape[1] + 1, dtype=np.float32)
+    return np.where(np.isfinite(scores), 1 / (_RANK_CONSTANT + ranks), 0).astype(np.float32)
 
 
 def _min_max(scores: NDArray[np.float32]) -> NDArray[np.float32]:

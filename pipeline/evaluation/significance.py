@@ -36,7 +36,8 @@ class Differences:
         if groups is None:
             return cls(difference, np.ones(len(difference), np.int64))
         place = np.unique(groups, return_inverse=True)[1]
-        return cls(np.bincount(place, weights=difference), np.bincount(place))
+        sums = np.bincount(place, weights=difference).astype(np.float64)
+        return cls(sums, np.bincount(place).astype(np.int64))
 
     @property
     def queries(self) -> int:

@@ -105,21 +105,43 @@ def register(
     return found.id
 
 
-def served_before(conn: Connection, *, excluding: int) -> list[Evaluation]:
-    """Evaluations of the models that were ever in service, or promoted and not refused, but one; oldest first."""
+@dataclass(frozen=True, slots=True)
+class AnchorValue:
+    """What an evaluation measured on the anchor set, and whether its candidate ever served."""
+
+    evaluation_id: int
+    model_id: int
+    champion_model_id: int | None
+    artifact: str
+    values: dict[str, float]  # mean nDCG@10 by system
+    served: bool
+
+
+def anchor_values(conn: Connection, identity: str) -> list[AnchorValue]:
+    """All evaluations on the anchor set of this identity, oldest first.
+
+    A candidate counts as served when one of its generations was ever promoted, or when the gate promoted it and no
+    person refused.
+    """
     in_service = sa.select(generations.c.model_id).where(generations.c.promoted_at.is_not(None))
     promoted = sa.select(decisions.c.model_id).where(
         decisions.c.verdict == "promote", decisions.c.approval.is_distinct_from("refused")
     )
+    anchor = evaluations.c.report["anchor"]
     query = (
-        sa.select(*_EVALUATION)
-        .where(
+        sa.select(
+            evaluations.c.id,
+            evaluations.c.model_id,
+            generations.c.model_id,
+            evaluations.c.artifact,
+            anchor["values"],
             sa.or_(evaluations.c.model_id.in_(in_service), evaluations.c.model_id.in_(promoted)),
-            evaluations.c.model_id != excluding,
         )
+        .outerjoin(generations, generations.c.id == evaluations.c.champion_id)
+        .where(anchor["identity"].as_string() == identity)
         .order_by(evaluations.c.id)
     )
-    return [Evaluation(*row) for row in conn.execute(query)]
+    return [AnchorValue(*row) for row in conn.execute(query)]
 
 
 def decision(conn: Connection, decision_id: int) -> Decision:
@@ -174,9 +196,7 @@ def record_approval(conn: Connection, decision_id: int, *, by: str, approved: bo
     if held.approval not in (None, said):
         raise RefusedError(f"decision {decision_id} was already {held.approval} by {held.approved_by}")
     if held.approval is None:
-        conn.execute(
-            sa.update(decisions).where(decisions.c.id == decision_id).values(approval=said, approved_by=by)
-        )
+        conn.execute(sa.update(decisions).where(decisions.c.id == decision_id).values(approval=said, approved_by=by))
 
 
 def live(conn: Connection) -> Live | None:
@@ -244,3 +264,17 @@ def newest_decision_of_day(conn: Connection, day: dt.date) -> Decision | None:
     )
     row = conn.execute(query).one_or_none()
     return Decision(*row) if row is not None else None
+
+
+def champion_vectors(conn: Connection, model_id: int, *, most: int = 3) -> list[str]:
+    """Artifacts of a champion's vectors that training jobs made for candidates judged against it, the newest first."""
+    made = models.c.card["champion_vectors"].as_string()
+    query = (
+        sa.select(made)
+        .join(evaluations, evaluations.c.model_id == models.c.id)
+        .join(generations, generations.c.id == evaluations.c.champion_id)
+        .where(generations.c.model_id == model_id, made.is_not(None))
+        .order_by(evaluations.c.id.desc())
+        .limit(most)
+    )
+    return [str(name) for (name,) in conn.execute(query)]

@@ -98,7 +98,9 @@ def test_agrees_with_sentence_transformers_where_nothing_ties() -> None:
     rng = np.random.default_rng(1)
     scores = rng.random((6, 40)).astype(np.float32)
     relevant = [{str(d): 1.0 for d in rng.choice(40, 3, replace=False)} for _ in range(6)]
-    values = measure(sparse_run(sp.csr_matrix(scores), sp.identity(40, np.float32, "csr")), judgments(*relevant, documents=40))
+    values = measure(
+        sparse_run(sp.csr_matrix(scores), sp.identity(40, np.float32, "csr")), judgments(*relevant, documents=40)
+    )
     evaluator = evaluation.InformationRetrievalEvaluator.__new__(evaluation.InformationRetrievalEvaluator)
     evaluator.queries_ids = [str(i) for i in range(6)]
     evaluator.queries = evaluator.queries_ids

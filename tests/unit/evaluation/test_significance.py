@@ -17,7 +17,9 @@ def differences(values: list[float]) -> Differences:
 def test_exact_p_counts_every_sign_pattern() -> None:
     values = [0.3, 0.1, -0.05, 0.2, 0.0, 0.1]
     kept = [v for v in values if v]
-    patterns = [sum(s * abs(v) for s, v in zip(signs, kept, strict=True)) for signs in itertools.product((1, -1), repeat=5)]
+    patterns = [
+        sum(s * abs(v) for s, v in zip(signs, kept, strict=True)) for signs in itertools.product((1, -1), repeat=5)
+    ]
     expected = np.mean([total >= sum(kept) - 1e-12 for total in patterns])
     assert p_value(differences(values)) == pytest.approx(expected)
 

@@ -1,0 +1,73 @@
+"""The user's own judged queries: folders in BEIR or TREC form.
+
+BEIR: ``queries.jsonl``, ``qrels.tsv`` (or ``qrels/test.tsv``), and ``corpus.jsonl`` when the set has documents of its own.
+TREC: topics in ``topics.tsv`` (query-id, text) or ``topics.txt`` (``<top> <num> <title>``), judgments in ``qrels.txt``
+(query-id, 0, document, grade). A folder without a corpus judges our own articles: it names them by URL or article id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.errors import BadInputError, UsageError
+from pipeline.querysets import Corpus, Query, QuerySet
+
+_TOPIC = re.compile(r"<num>\s*(?:Number:)?\s*([^\s<]+).*?<title>\s*(?:Topic:)?\s*([^<]+)", re.DOTALL | re.IGNORECASE)
+
+
+def read_judged(folder: Path) -> tuple[QuerySet, Corpus | None]:
+    """The queries of a folder, and its corpus if it has one; UsageError or BadInputError say what is wrong."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder of judged queries")
+    queries = QuerySet.read(folder) if (folder / "queries.jsonl").exists() else _read_trec(folder)
+    if not queries.queries:
+        raise BadInputError(f"{folder} has no query with a relevant document")
+    return queries, Corpus.read(folder) if (folder / "corpus.jsonl").exists() else None
+
+
+def _read_trec(folder: Path) -> QuerySet:
+    topics = next((folder / name for name in ("topics.tsv", "topics.txt") if (folder / name).exists()), None)
+    qrels = next((folder / name for name in ("qrels.txt", "qrels") if (folder / name).is_file()), None)
+    if topics is None or qrels is None:
+        raise BadInputError(
+            f"{folder} has neither queries.jsonl (BEIR) nor topics.tsv or topics.txt with qrels.txt (TREC)"
+        )
+    try:
+        text, judgments = topics.read_text(encoding="utf-8"), qrels.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{folder} is not written in UTF-8: {error}") from error
+    relevant: dict[str, dict[str, float]] = {}
+    for line, row in enumerate(judgments.splitlines(), 1):
+        parts = row.split()
+        if not parts:
+            continue
+        try:
+            query, _, document, grade = parts
+            gain = float(grade)
+        except ValueError as error:
+            raise BadInputError(f"{qrels}:{line} is not query-id, 0, document, grade") from error
+        if gain > 0:
+            relevant.setdefault(query, {})[document] = gain
+    if topics.suffix == ".tsv":
+        pairs = [tuple(line.split("\t", 1)) for line in text.splitlines() if "\t" in line]
+    else:
+        pairs = [(number, " ".join(title.split())) for number, title in _TOPIC.findall(text)]
+    return QuerySet(folder.name, [Query(q, t.strip(), relevant[q]) for q, t in pairs if q in relevant])
+
+
+def over_articles(queries: QuerySet, corpus: Corpus, id_of_url: Mapping[str, str]) -> QuerySet:
+    """Judgments of our articles in terms of a corpus: URLs become ids, and what the corpus lacks is left out.
+
+    A judged article that is not searched today (it is older than the corpus) says nothing about the model.
+    """
+    held = set(corpus.ids)
+    kept = []
+    for query in queries.queries:
+        named = {id_of_url.get(document, document): gain for document, gain in query.relevant.items()}
+        here = {document: gain for document, gain in named.items() if document in held}
+        if here:
+            kept.append(replace(query, relevant=here))
+    return replace(queries, queries=kept)
