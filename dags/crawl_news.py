@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
+
 from common.garam import DEFAULT_ARGS, garam, logged
 
 
@@ -17,7 +18,7 @@ from common.garam import DEFAULT_ARGS, garam, logged
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS | {"execution_timeout": dt.timedelta(minutes=25)},
-    params={"force": Param(False, type="boolean", title="All feeds now", description="poll feeds that are not due too")},
+    params={"force": Param(False, type="boolean", title="All feeds now", description="also those that are not due")},
     doc_md=__doc__,
     tags=["garam", "news"],
 )
@@ -30,7 +31,7 @@ def crawl_news() -> None:
         force = bool(get_current_context()["params"]["force"])
         with garam() as ctx:
             for outlet, last in news.silent_outlets(ctx):
-                logging.getLogger("garam").warning("%s has brought nothing new since %s", outlet, last or "it was added")
+                logging.getLogger("garam").warning("%s has brought nothing new since %s", outlet, last or "ever")
             return dataclasses.asdict(news.crawl(ctx, force=force, progress=logged()))
 
     @task

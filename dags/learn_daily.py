@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 
 from airflow.sdk import CronPartitionTimetable, dag, task
+
 from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, logged, run_day
 
 

@@ -10,6 +10,7 @@ import datetime as dt
 from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
+
 from common.garam import DEFAULT_ARGS, garam, gpu_queue, logged
 
 ACTIONS = {

@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import CronPartitionTimetable, PokeReturnValue, TriggerRule, dag, task
+
 from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, gpu_queue, logged, run_day
 
 APPROVE, REFUSE = "Approve", "Refuse"

@@ -131,4 +131,5 @@ def verdict(ctx: Context, decision_id: int) -> str:
 def explain(ctx: Context, decision_id: int) -> str:
     """A decision as a table a person can read."""
     with ctx.store.begin() as conn:
-        return evaluation.render_decision(evaluations.decision(conn, decision_id))
+        text: str = evaluation.render_decision(evaluations.decision(conn, decision_id))
+        return text

@@ -41,7 +41,7 @@ def trends(
     if as_json:
         print_json(found)
         return
-    rows = [(t.rank, t.word, t.z, t.q_value, "new" if t.is_new else "", t.explanation) for t in found]
+    rows = [(t.rank, t.word, t.z, t.q_value, "new" if t.is_new else "", t.evidence["sentence"]) for t in found]
     print_table(["rank", "word", "z", "q", "", "evidence"], rows, title=f"trends of {day}")
 
 
@@ -62,9 +62,11 @@ def series(
     if as_json:
         print_json(found)
         return
-    counts = [row.articles for row in found]
-    rows = zip(found[0].days if found else [], *counts, strict=False)
-    print_table(["day", *(row.word for row in found)], [(str(day), *values) for day, *values in rows])
+    by_word: dict[str, dict[dt.date, int]] = {}
+    for row in found:
+        by_word.setdefault(row.word, {})[row.day] = row.stories
+    days = sorted({row.day for row in found})
+    print_table(["day", *by_word], [(str(day), *(held.get(day, 0) for held in by_word.values())) for day in days])
 
 
 def synonyms(context: typer.Context, day: Day, as_json: Json = False) -> None:

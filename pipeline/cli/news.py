@@ -41,7 +41,7 @@ def list_feeds(
     if as_json:
         print_json(states)
         return
-    rows = [(s.outlet, s.category, s.url, s.last_ok_at, s.failures, s.last_error) for s in states]
+    rows = [(s.outlet, s.category, s.url, s.last_ok_at, s.failures, s.error) for s in states]
     print_table(["outlet", "category", "url", "last ok", "failures", "last error"], rows)
 
 
