@@ -113,12 +113,10 @@ def run(config: Path | None = None, *, as_json: bool = False) -> None:
 
 def _add_feeds(ctx: Context, replay_url: str) -> None:
     """Enter the replay server's feeds, as `garam feeds --add` does."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        urllib.request.urlopen(f"{replay_url}feeds.csv", timeout=30) as answer,
-    ):
+    answer = httpx.get(f"{replay_url}feeds.csv", timeout=30).raise_for_status()
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "feeds.csv"
-        file.write_bytes(answer.read())
+        file.write_bytes(answer.content)
         news.add_feeds(ctx, file)
 
 

@@ -87,7 +87,8 @@ import sys
 sys.path.insert(0, {str(REPOSITORY / "dags")!r})
 from airflow.dag_processing.dagbag import DagBag
 bag = DagBag({str(REPOSITORY / "dags")!r}, bundle_name="dags-folder")
-print("QUEUES", sorted((d.dag_id, t.task_id, t.executor) for d in bag.dags.values() for t in d.tasks if t.queue == "gpu"))
+tasks = [(d.dag_id, t) for d in bag.dags.values() for t in d.tasks]
+print("QUEUES", sorted((dag_id, t.task_id, t.executor) for dag_id, t in tasks if t.queue == "gpu"))
 """
     env = os.environ | {
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor,airflow.providers.edge3.executors.EdgeExecutor",
