@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from pipeline import news
 from pipeline.context import Context, state_folder
 from pipeline.demo import report
