@@ -1,17 +1,17 @@
 """An encoder's folder: read with checks, written in one piece.
 
-The folder is a transformers model (``config.json``, ``model.safetensors``, tokenizer files) and a sentence-transformers
-``SparseEncoder`` at once: a Router whose document route is the model itself plus ``SpladePooling``, and whose query
-route is a ``SparseStaticEmbedding`` with the query weights. ``idf.json`` holds the same weights by token, every token
-written (one that is missing would weigh 1 in ml-commons and 0 in sentence-transformers). ``garam.json`` is written
-last and names every other file with its size and SHA-256: a folder with a ``garam.json`` that does not agree is refused.
+The folder is a transformers model (``config.json``, ``model.safetensors``, tokenizer files) and a
+sentence-transformers ``SparseEncoder`` at once: a Router whose document route is the model itself plus
+``SpladePooling``, and whose query route is a ``SparseStaticEmbedding`` with the query weights. ``idf.json`` holds the
+same weights by token, every token written (one that is missing would weigh 1 in ml-commons and 0 in
+sentence-transformers). ``garam.json`` is written last and names every other file with its size and SHA-256: a folder
+that does not agree with it is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -59,11 +59,11 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         work.chmod(0o755)
         if target.exists():
             aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-            os.rename(target, aside / "folder")
-            os.rename(work, target)
+            target.rename(aside / "folder")
+            work.rename(target)
             shutil.rmtree(aside, ignore_errors=True)
         else:
-            os.rename(work, target)
+            work.rename(target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadInputError(f"{target} could not be saved ({reason}): free some space and save again.") from error

@@ -94,12 +94,12 @@ class SparseDocumentEncoder(nn.Module):
         """``blocked`` is a boolean tensor (V,). Raises ValueError where the model has no output projection."""
         super().__init__()
         find: Any = getattr(model, "get_output_embeddings", lambda: None)
-        decoder = find()
+        decoder: Any = find()
         if not isinstance(decoder, nn.Linear) or decoder.out_features != blocked.numel():
             raise ValueError("the model needs a masked-LM head with one row per token of the vocabulary")
         path = next(name for name, module in model.named_modules() if module is decoder)
         self._parent, _, self._attribute = path.rpartition(".")
-        if decoder.bias is None:
+        if getattr(decoder, "bias", None) is None:
             decoder.bias = nn.Parameter(torch.zeros(decoder.out_features))
         self.decoder = decoder
         self.backbone = model

@@ -80,7 +80,8 @@ def test_documents_follow_the_formula_in_the_order_given(encoder: Encoder) -> No
     model, tokenizer = tiny()
     seen: list[tuple[int, int]] = []
     vectors = encoder.encode_documents(TEXTS, batch_size=2, progress=lambda done, total: seen.append((done, total)))
-    assert vectors.shape == (5, len(encoder.vocabulary)) and vectors.dtype == np.float32
+    assert vectors.shape == (5, len(encoder.vocabulary))
+    assert vectors.dtype == np.float32
     for row, text in enumerate(TEXTS):
         expected = np.where(encoder.blocked, 0, reference(model, tokenizer, text))
         np.testing.assert_allclose(vectors[row].toarray()[0], expected, atol=1e-5)
@@ -99,7 +100,8 @@ def test_queries_weigh_each_token_once_and_blocked_ones_not_at_all(encoder: Enco
     assert [encoder.vocabulary[i] for i in ids] == ["경제", "ai", "3", "회의"]
     weights = np.linspace(0.5, 2, len(encoder.vocabulary), dtype=np.float32)
     row = encoder.encode_queries(["회의 회의 AI . 3.5 大 경제", ""], weights)
-    assert row[0].indices.tolist() == ids and row[1].nnz == 0
+    assert row[0].indices.tolist() == ids
+    assert row[1].nnz == 0
     np.testing.assert_array_equal(row[0].data, weights[ids])
     assert set(encoder.encode_queries(["회의 AI"]).data) == {1.0}
     assert encoder.encode_queries([]).shape == (0, len(encoder.vocabulary))
@@ -110,8 +112,11 @@ def test_blocked_tokens_and_feature_names() -> None:
     blocked = blocked_tokens(SPECIAL + WORDS, SPECIAL)
     names = {token for token, is_blocked in zip(SPECIAL + WORDS, blocked, strict=True) if is_blocked}
     assert names == {*SPECIAL, "##.", ".", "%", "大", "3.5", "㎞"}
-    assert feature_name("경제") == "경제" and feature_name("##률") == "##률" and feature_name("a%") == "a%"
-    assert feature_name("3.5") == "3%2E5" and feature_name("3%2E5") == "3%252E5"
+    assert feature_name("경제") == "경제"
+    assert feature_name("##률") == "##률"
+    assert feature_name("a%") == "a%"
+    assert feature_name("3.5") == "3%2E5"
+    assert feature_name("3%2E5") == "3%252E5"
 
 
 def test_gradients_agree_with_plain_autograd() -> None:
@@ -141,7 +146,8 @@ def test_the_folder_loads_alike_everywhere(encoder: Encoder, tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
     documents, queries = encoder.encode_documents(TEXTS).toarray(), encoder.encode_queries(TEXTS).toarray()
     again = Encoder.load(tmp_path / "model", device="cpu", precision="float32")
-    assert again.vocabulary_hash == encoder.vocabulary_hash and again.max_length == encoder.max_length == 64
+    assert again.vocabulary_hash == encoder.vocabulary_hash
+    assert again.max_length == encoder.max_length == 64
     np.testing.assert_allclose(again.encode_documents(TEXTS).toarray(), documents, atol=1e-6)
     np.testing.assert_array_equal(again.encode_queries(TEXTS).toarray(), queries)
 
@@ -155,7 +161,8 @@ def test_the_folder_loads_alike_everywhere(encoder: Encoder, tmp_path: Path) -> 
         np.testing.assert_allclose(reference(model, tokenizer, text), documents[row], atol=1e-4)
 
     idf = json.loads((tmp_path / "model" / "idf.json").read_text("utf-8"))
-    assert list(idf) == encoder.vocabulary and idf["경제"] == pytest.approx(encoder.query_weights[7])
+    assert list(idf) == encoder.vocabulary
+    assert idf["경제"] == pytest.approx(encoder.query_weights[7])
     assert not list((tmp_path / "model").rglob("*.bin"))
 
 
