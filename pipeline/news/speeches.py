@@ -42,16 +42,8 @@ _OPENERS = re.compile(
     r"무엇보다도?|이제|오늘|이러한|그런|이런|저는|나는|우리는|우리 정부는|정부는|여러분[,!.]?|앞으로도?|먼저|다음으로|마지막으로|한편|그동안)\s*[,.]?\s+"
 )
 _EMPTY = frozenset(
-    "수 것 것은 것이 것을 것입니다 있는 있습니다 없는 위해 위한 위하여 대한 대해 대하여 통해 통한 함께 더 더욱 매우 아주 모두 모든 우리 우리의 우리가 "
-    "저의 제가 그 이 저 및 등 등을 등의 또 또한 그리고 그러나 하는 하고 한 된 되는 될 같은 같이 이러한 그러한 이런 그런 여러 여러분 여러분의 여러분께 매우 "
-    "바로 이미 다시 가장 많은 큰 새로운 계속 지금 오늘 때 때문에 중 중에 중에서 만큼 뿐 뿐만 아니라 아닌 의해 따라 따른 따라서 관련 관한 관하여 각 각각 바 "
-    "있고 있으며 있도록 않고 않는 않은 하며 하면 하여 해 할 했던 된다 한다 이번 지난 앞으로 반드시 결코 아직 역시 먼저 물론 다른 어떤 어느 온 전 무엇보다".split()
+    ["수", "것", "것은", "것이", "것을", "것입니다", "있는", "있습니다", "없는", "위해", "위한", "위하여", "대한", "대해", "대하여", "통해", "통한", "함께", "더", "더욱", "매우", "아주", "모두", "모든", "우리", "우리의", "우리가", "저의", "제가", "저", "및", "등", "등을", "등의", "또", "또한", "그리고", "그러나", "하는", "하고", "된", "되는", "될", "같은", "같이", "이러한", "그러한", "이런", "그런", "여러", "여러분", "여러분의", "여러분께", "매우", "바로", "이미", "다시", "가장", "많은", "큰", "새로운", "계속", "지금", "오늘", "때", "때문에", "중", "중에", "중에서", "만큼", "뿐", "뿐만", "아니라", "아닌", "의해", "따라", "따른", "따라서", "관련", "관한", "관하여", "각", "각각", "바", "있고", "있으며", "있도록", "않고", "않는", "않은", "하며", "하면", "하여", "해", "할", "했던", "된다", "한다", "이번", "지난", "앞으로", "반드시", "결코", "아직", "역시", "먼저", "물론", "다른", "어떤", "어느", "온", "전", "무엇보다"]
 )
-_POLITE = (
-    ("하겠습니다", "하기로"), ("되겠습니다", "되기로"), ("했습니다", "했다"), ("되었습니다", "됐다"), ("였습니다", "였다"),
-    ("았습니다", "았다"), ("었습니다", "었다"), ("있습니다", "있어"), ("없습니다", "없어"), ("입니다", ""), ("합니다", "해"),
-    ("됩니다", "돼"), ("랍니다", "라"), ("십시오", "길"), ("니다", "다"),
-)  # fmt: skip
 
 
 def table_path() -> Path:
@@ -166,16 +158,10 @@ def _telling(sentence: str, own: Counter[str], here: Counter[str], whole: Counte
 
 
 def shorten(sentence: str) -> str:
-    """A sentence as a headline: without its opening, its politeness and words that say nothing, cut at a word."""
+    """A sentence as a headline: without its opening, in its own words and order, cut before a word where it is long."""
     line = sentence.strip("“”‘’\"' .?!…")
     for _ in range(3):
         line = _OPENERS.sub("", line)
-    for polite, plain in _POLITE:
-        if line.endswith(polite):
-            line = line[: -len(polite)] + plain
-            break
-    words = [word for word in line.split() if word.strip(",.") not in _EMPTY]
-    while len(" ".join(words)) > HEADLINE and len(words) > 4:
-        # The middle goes first: a Korean sentence opens with what it is about and ends with what happens.
-        del words[len(words) * 2 // 3 - 1]
-    return " ".join(words)[:80].strip(" ,.")
+    if len(line) <= HEADLINE:
+        return line.strip(" ,")
+    return line[: HEADLINE + 1].rsplit(" ", 1)[0].strip(" ,.·") + "…"
