@@ -1,0 +1,216 @@
+"""Statistics in a real Postgres: the formula over all documents, the same bits for the same as-of, whenever computed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.asof import AsOf
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.store import statistics as store
+from pipeline.store.schema import count_sums
+from pipeline.temporal import count_articles, learn_statistics, make_query_weights, series, trends
+from tests.temporal_data import Given, open_context, put_articles, put_base, remove_article
+
+DAY = dt.date(2026, 2, 2)
+VOCABULARY = ["금리", "인하", "반도체", "수출", "확진자", "증가"]
+FIRST_ID = 6  # the words follow the special tokens and the dot
+SMALL = Config.model_validate(
+    {"temporal": {"window_days": [3, 10], "ensemble_weights": [2, 1, 1], "batch_articles": 2}}
+)
+
+
+@pytest.fixture
+def context(database: str, tmp_path: Path):
+    ctx = open_context(database, tmp_path, SMALL)
+    put_base(ctx, VOCABULARY, tmp_path / "base")
+    yield ctx
+    ctx.store.close()
+
+
+def empty(ctx) -> None:
+    with ctx.store.begin() as conn:
+        for name in ("trends", "statistics", "count_sums", "words", "counted_articles", "count_batches"):
+            conn.execute(sa.text(f"DELETE FROM {name}"))
+        for name in ("counting_versions", "article_versions", "articles"):
+            conn.execute(sa.text(f"DELETE FROM {name}"))
+
+
+def formula(df: float, n: float) -> float:
+    return math.log(1 + (n - df + 0.5) / (df + 0.5))
+
+
+def by_hand(counted: list[tuple[int, int, frozenset[str], int]], day: int, word: str, weight) -> float:
+    """IDF over (batch, day, words, story) rows: a story counts once a day and word."""
+    stories = {(d, story) for _, d, _, story in counted if d <= day}
+    having = {(d, story) for _, d, had, story in counted if d <= day and word in had}
+    return formula(sum(weight(day - d) for d, _ in having), sum(weight(day - d) for d, _ in stories))
+
+
+article = st.tuples(st.integers(0, 14), st.frozensets(st.sampled_from(VOCABULARY)), st.booleans())
+rounds = st.lists(st.tuples(st.lists(article, max_size=6), st.booleans()), min_size=1, max_size=4)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rounds, st.randoms(use_true_random=False))
+def test_any_history_of_arrivals_and_removals_agrees_with_the_formula(context, history, chance):
+    """Late articles, articles of a known story, and removals before and after counting, at every as-of there was."""
+    empty(context)
+    counted: list[tuple[int, int, frozenset[str], int]] = []
+    known: list[tuple[dt.datetime, int]] = []
+    whole: list[int] = []
+    for number, (arrivals, removes) in enumerate(history):
+        given_ = [Given(DAY + dt.timedelta(days=d), " ".join(sorted(had))) for d, had, _ in arrivals]
+        ids = put_articles(context, given_)
+        stories = dict(zip(ids, ids, strict=True))
+        for (d, _, joins), id_ in zip(arrivals, ids, strict=True):
+            before = [story for _, day, _, story in counted if day == d]
+            if joins and before:
+                stories[id_] = before[0]
+                with context.store.begin() as conn:
+                    statement = sa.text("UPDATE articles SET story_id = :s WHERE id = :i")
+                    conn.execute(statement, {"s": stories[id_], "i": id_})
+        gone = ids[0] if removes and ids else None
+        if gone is not None:
+            remove_article(context, gone)
+        count_articles(context)
+        for (d, had, _), id_ in zip(arrivals, ids, strict=True):
+            if id_ != gone:
+                counted.append((number, d, had, stories[id_]))
+                whole.append(id_)
+        known.append((context.store.settle(), number))
+    wanted = [(day, at) for day in (0, 5, 14, 20) for at in known]
+    chance.shuffle(wanted)
+    hashes = {}
+    for day, (known_by, number) in wanted:
+        as_of = AsOf(DAY + dt.timedelta(days=day), known_by)
+        learned = learn_statistics(context, as_of)
+        with context.store.begin() as conn:
+            found = store.get(conn, learned)
+        hashes[as_of] = found.content_hash
+        rows = [row for row in counted if row[0] <= number]
+        for index, word in enumerate(VOCABULARY):
+            at = FIRST_ID + index
+            decayed = by_hand(rows, day, word, lambda age: 0.95**age)
+            three = by_hand(rows, day, word, lambda age: float(age < 3))
+            ten = by_hand(rows, day, word, lambda age: float(age < 10))
+            assert found.arrays["temporal_idf"][at] == pytest.approx(decayed, abs=1e-9)
+            assert found.arrays["windowed_idf"][0, at] == pytest.approx(three, abs=1e-9)
+            assert found.arrays["windowed_idf"][1, at] == pytest.approx(ten, abs=1e-9)
+            assert found.arrays["ensemble_idf"][at] == pytest.approx((2 * decayed + three + ten) / 4, abs=1e-9)
+    # Computed anew, in another order, with no kept sums at first: the same bits.
+    with context.store.begin() as conn:
+        conn.execute(sa.delete(count_sums))
+        conn.execute(sa.text("DELETE FROM trends"))
+        conn.execute(sa.text("DELETE FROM statistics"))
+    chance.shuffle(wanted)
+    for day, (known_by, _) in wanted:
+        as_of = AsOf(DAY + dt.timedelta(days=day), known_by)
+        learned = learn_statistics(context, as_of)
+        with context.store.begin() as conn:
+            assert store.get(conn, learned).content_hash == hashes[as_of]
+
+
+def test_the_same_as_of_is_learned_once(context):
+    put_articles(context, [Given(DAY, "금리 인하")] * 3)
+    count_articles(context)
+    as_of = AsOf(DAY, context.store.settle())
+    assert learn_statistics(context, as_of) == learn_statistics(context, as_of)
+
+
+def test_the_future_is_refused_and_no_article_says_so(context):
+    put_articles(context, [Given(DAY, "금리 인하")])
+    count_articles(context)
+    now = context.store.settle()
+    with pytest.raises(UsageError, match="future"):
+        learn_statistics(context, AsOf(dt.date(2999, 1, 1), now))
+    with pytest.raises(UsageError, match="future"):
+        learn_statistics(context, AsOf(DAY, now + dt.timedelta(days=1)))
+    learned = learn_statistics(context, AsOf(DAY - dt.timedelta(days=400), now))
+    with context.store.begin() as conn:
+        found = store.get(conn, learned)
+    assert found.articles == 0
+    assert "no article" in found.summary["note"]
+    assert trends(context, DAY - dt.timedelta(days=400)) == []
+    with pytest.raises(UsageError, match="garam learn"):
+        trends(context, DAY + dt.timedelta(days=1))
+    weights = make_query_weights(context, learned)
+    with context.store.begin() as conn:
+        artifact = store.get_query_weights(conn, weights).artifact
+    values = np.load(context.artifacts.get(artifact) / "weights.npy")
+    assert set(values[FIRST_ID:]) == {np.float32(1.0)}, "nothing is known: every word weighs the same"
+
+
+def test_a_word_that_comes_becomes_a_trend_with_evidence_and_a_boost(context):
+    ordinary = "금리 인하 반도체 수출"
+    past = [Given(DAY - dt.timedelta(days=n), ordinary, "평범한 소식", f"매체{n % 3}") for n in range(3, 40)] * 3
+    new = [
+        Given(DAY - dt.timedelta(days=n % 3), f"{ordinary} 확진자 증가", f"확진자 증가 {n}", f"매체{n % 3}")
+        for n in range(12)
+    ]
+    put_articles(context, past + new)
+    count_articles(context)
+    config = Config.model_validate(
+        SMALL.model_dump() | {"temporal": SMALL.temporal.model_dump() | {"trend_stories": 10}}
+    )
+    object.__setattr__(context, "config", config.model_copy(update={"storage": context.config.storage}))
+    learned = learn_statistics(context, AsOf(DAY, context.store.settle()))
+    found = trends(context, DAY)
+    top = found[0]
+    assert top.word == "확진자 증가", "the phrase stands for its halves"
+    assert top.is_new
+    assert set(top.evidence["parts"]) == {"확진자", "증가"}
+    assert top.evidence["stories"] == 12
+    assert top.evidence["past_stories"] == 0
+    assert top.evidence["outlets"] == 3
+    assert len(top.evidence["examples"]) == 3
+    assert all("확진자" in example["title"] for example in top.evidence["examples"])
+    assert 1 < top.boost <= config.temporal.boost_max
+    assert not {"금리", "인하", "반도체", "수출"} & {t.word for t in found}
+
+    first, again = make_query_weights(context, learned), make_query_weights(context, learned)
+    assert first == again
+    with context.store.begin() as conn:
+        row = store.get_query_weights(conn, first)
+    folder = context.artifacts.get(row.artifact)
+    weights = np.load(folder / "weights.npy")
+    explained = json.loads((folder / "explain.json").read_text(encoding="utf-8"))
+    assert row.status == "candidate"
+    assert weights.dtype == np.float32
+    assert weights.shape == (FIRST_ID + len(VOCABULARY),)
+    assert set(weights[:FIRST_ID]) == {0.0}, "special tokens and the dot are blocked"
+    assert (weights[FIRST_ID:] > 0).all()
+    assert weights[FIRST_ID:].mean() == pytest.approx(1, abs=1e-6)
+    assert {b["token"] for b in explained["boosted"]} == {"확진자", "증가"}
+    with context.store.begin() as conn:
+        idf = store.get(conn, learned).arrays["ensemble_idf"]
+    for boosted in explained["boosted"]:
+        expected = idf[boosted["id"]] * boosted["boost"] / explained["scale"]
+        assert weights[boosted["id"]] == pytest.approx(expected, rel=1e-6)
+
+
+def test_series_has_every_day_with_articles_and_words_as_people_type_them(context):
+    put_articles(
+        context, [Given(DAY, "코로나19 확진자"), Given(DAY, "금리"), Given(DAY + dt.timedelta(days=2), "금리")]
+    )
+    count_articles(context)
+    rows = series(context, ["코로나-19", "없는말"], DAY, DAY + dt.timedelta(days=5))
+    assert [(r.word, r.day, r.stories, r.of_stories) for r in rows] == [
+        ("코로나19", DAY, 1, 2),
+        ("코로나19", DAY + dt.timedelta(days=2), 0, 1),
+        ("없는말", DAY, 0, 2),
+        ("없는말", DAY + dt.timedelta(days=2), 0, 1),
+    ]
+    with pytest.raises(UsageError):
+        series(context, [], DAY, DAY)
+    with pytest.raises(UsageError):
+        series(context, ["금리"], DAY, DAY - dt.timedelta(days=1))

@@ -1,0 +1,159 @@
+"""Trends: the formulas by hand, few false discoveries without a change, what is shown and what is damped."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+
+import numpy as np
+import pytest
+
+from pipeline.config.temporal import TemporalConfig
+from pipeline.temporal import calendar, detect_trending_tokens
+from pipeline.temporal.drift import jensen_shannon, measure
+from pipeline.temporal.grouping import group
+from pipeline.temporal.trending import benjamini_hochberg, boost_of, last_burst, log_odds, surprise
+
+DAY = dt.date(2026, 2, 27)
+
+
+def corpus(rng: np.random.Generator, days: int, per_day: int, words: int) -> tuple[list[list[str]], list[dt.date]]:
+    """Documents of 20 words whose frequencies fall like those of a language, the same on every day."""
+    share = 1 / np.arange(1, words + 1)
+    share /= share.sum()
+    documents, dates = [], []
+    for back in range(days):
+        for _ in range(per_day):
+            documents.append([f"w{i}" for i in rng.choice(words, 20, p=share)])
+            dates.append(DAY - dt.timedelta(days=back))
+    return documents, dates
+
+
+def test_log_odds_is_the_formula():
+    y1, y2, n1, n2, prior = 30, 20, 100, 1000, 10.0
+    a = prior * 50 / 1101
+    delta = math.log((y1 + a) / (n1 + prior - y1 - a)) - math.log((y2 + a) / (n2 + prior - y2 - a))
+    got, z = log_odds(np.array([y1]), np.array([y2]), n1, n2, prior)
+    assert got[0] == pytest.approx(delta, abs=1e-12)
+    assert z[0] == pytest.approx(delta / math.sqrt(1 / (y1 + a) + 1 / (y2 + a)), abs=1e-12)
+
+
+def test_surprise_is_the_likelihood_ratio():
+    y1, y2, n1, n2 = 30, 20, 100, 1000
+
+    def loglik(share1: float, share2: float) -> float:
+        one = y1 * math.log(share1) + (n1 - y1) * math.log(1 - share1)
+        return one + y2 * math.log(share2) + (n2 - y2) * math.log(1 - share2)
+
+    wanted = math.sqrt(2 * (loglik(y1 / n1, y2 / n2) - loglik(50 / 1100, 50 / 1100)))
+    assert surprise(np.array([y1]), np.array([y2]), n1, n2)[0] == pytest.approx(wanted)
+    assert surprise(np.array([1]), np.array([500]), n1, n2)[0] < 0
+    assert surprise(np.array([0, 100]), np.array([0, 1000]), n1, n2).tolist() == [0, 0]
+
+
+def test_benjamini_hochberg_rejects_what_its_definition_rejects():
+    rng = np.random.default_rng(5)
+    p = np.r_[rng.random(200), rng.random(20) * 1e-4]
+    ordered = np.sort(p)
+    below = [k for k in range(1, len(p) + 1) if ordered[k - 1] <= 0.05 * k / len(p)]
+    assert (benjamini_hochberg(p) <= 0.05).sum() == max(below)
+
+
+def test_without_a_change_there_is_nearly_no_trend():
+    found = tried = 0
+    for seed in range(20):
+        documents, dates = corpus(np.random.default_rng(seed), 40, 20, 400)
+        found += bool(detect_trending_tokens(documents, dates, 7))
+        tried += 1
+    # Benjamini-Hochberg at 5 %: without any true trend, a list is wrong (not empty) in at most 5 % of the runs.
+    assert found <= 2, f"{found} of {tried} lists are not empty"
+
+
+def test_a_word_that_comes_is_found_and_a_new_one_is_called_new():
+    documents, dates = corpus(np.random.default_rng(1), 60, 20, 400)
+    for number, date in enumerate(dates):
+        if (DAY - date).days < 7 and number % 4 == 0:
+            documents[number] += ["코로나19"]
+            documents[number] += ["w300"] * (number % 8 == 0)
+    found = {t.token: t for t in detect_trending_tokens(documents, dates, 7)}
+    assert next(iter(found)) == "코로나19"
+    assert found["코로나19"].is_new
+    assert not found["w300"].is_new
+    assert 1 < found["w300"].boost < found["코로나19"].boost <= TemporalConfig().boost_max
+    off = detect_trending_tokens(documents, dates, 7, config=TemporalConfig(boosts=False))
+    assert {t.boost for t in off} == {1.0}
+
+
+def test_nothing_to_compare_with_gives_no_trend():
+    assert detect_trending_tokens([], [], 30) == []
+    assert detect_trending_tokens([["a"]] * 50, [DAY] * 50, 30) == []
+    assert detect_trending_tokens([["a"]] * 50, [DAY - dt.timedelta(days=n) for n in range(50)], 5) == []
+
+
+def test_a_burst_is_found_where_it_was_put():
+    stories = [20] * 60
+    counted = [1] * 40 + [8, 9, 7, 8, 0, 9] + [1] * 14
+    assert last_burst(counted, stories) == (40, 45)
+    assert last_burst([1] * 60, stories) is None
+    assert last_burst([0] * 60, stories) is None
+    assert last_burst([], []) is None
+
+
+def test_a_boost_is_bounded_and_fades():
+    config = TemporalConfig(boost_max=2.0, boost_half_life_days=10)
+    assert boost_of(1e6, 0, config) == pytest.approx(2.0)
+    assert boost_of(8.0, 0, config) < 2.0
+    assert boost_of(1e6, 10, config) == pytest.approx(1.5)
+    assert boost_of(-3.0, 0, config) == 1.0
+
+
+@pytest.mark.parametrize("word", ["월요일", "설날", "설 연휴", "추석", "3·1절", "새해", "2분기"])
+def test_words_of_the_calendar_are_known(word):
+    assert calendar.named(word)
+
+
+@pytest.mark.parametrize("word", ["설비", "월요일 폭락", "비상계엄", "추석 선물세트 가격", "봄바람"])
+def test_other_words_are_not_of_the_calendar(word):
+    assert not calendar.named(word)
+
+
+def test_a_phrase_stands_for_its_halves_and_details_go_with_their_word():
+    stories = {"비상계엄": 40, "계엄": 41, "비상": 60, "비상계엄 선포": 38, "선포": 39, "환율": 20, "환율 급등": 5}
+    strength = {
+        "비상계엄": 9.0,
+        "계엄": 9.1,
+        "비상": 8.0,
+        "비상계엄 선포": 8.9,
+        "선포": 8.8,
+        "환율": 6.0,
+        "환율 급등": 3.0,
+    }
+    shown = group(list(stories), stories, strength, 0.7)
+    assert [entry.word for entry in shown] == ["비상계엄 선포", "비상", "환율"]
+    everything = {w for e in shown for w in (e.word, *e.parts, *e.phrases)}
+    assert everything == set(stories)
+    assert [entry.phrases for entry in shown if entry.word == "환율"] == [["환율 급등"]]
+
+
+def test_divergence_is_none_for_the_same_and_one_for_the_disjoint():
+    assert jensen_shannon(np.array([1, 2, 0]), np.array([2, 4, 0])) == pytest.approx(0)
+    assert jensen_shannon(np.array([1, 0]), np.array([0, 5])) == pytest.approx(1)
+    assert jensen_shannon(np.array([0, 0]), np.array([0, 5])) == 0
+
+
+def test_drift_raises_the_level_when_the_language_changes():
+    from pipeline.temporal.plain import _count
+
+    rng = np.random.default_rng(3)
+    documents, dates = corpus(rng, 60, 30, 400)
+    same = _count(documents, dates, None, DAY).by_day
+    quiet = measure(same, DAY, 1, (0, 400), TemporalConfig())
+    assert quiet["level"] == "quiet"
+    changed = [[f"x{w}" for w in d] if (DAY - day).days == 0 else d for d, day in zip(documents, dates, strict=True)]
+    moved = measure(_count(changed, dates, None, DAY).by_day, DAY, 1, (400, 400), TemporalConfig())
+    assert moved["level"] == "watch"
+    assert moved["divergence"] == pytest.approx(1)
+    assert moved["unseen_share"] == 1
+    empty = measure({}, DAY, 1, (0, 0), TemporalConfig())
+    assert empty["level"] == "quiet"
+    assert empty["divergence"] is None
