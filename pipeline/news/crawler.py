@@ -118,7 +118,7 @@ class _Poll:
     status: str = "ok"
     http_status: int | None = None
     items: int = 0
-    bytes: int = 0
+    size: int = 0  # bytes
     error: str | None = None
     item_errors: list[dict[str, str]] = field(default_factory=list)
     bad_items: int = 0
@@ -176,7 +176,7 @@ class _Crawl:
         poll = _Poll(now)
         try:
             answer = await self._ask(feed)
-            poll.http_status, poll.bytes = answer.status, len(answer.body)
+            poll.http_status, poll.size = answer.status, len(answer.body)
             if answer.status == 304:
                 poll.status = "not_modified"
             elif answer.status != 200:
@@ -279,7 +279,7 @@ class _Crawl:
             values = {
                 "started_at": poll.started_at, "finished_at": dt.datetime.now(dt.UTC), "status": poll.status,
                 "http_status": poll.http_status, "items": poll.items, "new": written.new, "updated": written.updated,
-                "duplicates": written.duplicates, "errors": poll.bad_items + failed, "bytes": poll.bytes,
+                "duplicates": written.duplicates, "errors": poll.bad_items + failed, "bytes": poll.size,
                 "error": poll.error, "item_errors": poll.item_errors or None, "payload_id": kept,
             }  # fmt: skip
             store_feeds.record_poll(conn, values, feed.id, self._changes(feed, poll, written))

@@ -5,12 +5,19 @@ from __future__ import annotations
 import codecs
 import re
 
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
+)  # fmt: skip
 _DECLARED = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']\s*([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
 _CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
 _ILLEGAL = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\ud800-\udfff\ufffe\uffff]")
 _ILLEGAL_REFERENCE = re.compile(r"&#(?:0*(?:[0-8]|1[124-9]|2\d|3[01])|[xX]0*(?:[0-8bBcCeEfF]|1[0-9a-fA-F]));")
 # What Korean pages call CP949 with its many names; EUC-KR proper is a part of it.
-_KOREAN = {"euckr", "ksc5601", "ksc56011987", "ksc56011989", "cp949", "ms949", "uhc", "windows949", "korean", "xwindows949", "ksx1001"}  # fmt: skip
+_KOREAN = {
+    "euckr", "ksc5601", "ksc56011987", "ksc56011989", "cp949", "ms949", "uhc", "windows949", "korean", "xwindows949",
+    "ksx1001",
+}  # fmt: skip
 
 
 def decode(data: bytes, content_type: str = "") -> str:
@@ -19,8 +26,7 @@ def decode(data: bytes, content_type: str = "") -> str:
     Declarations are wrong so often that bytes which are valid UTF-8 are UTF-8, and what is not is tried as declared
     and as CP949 before any one-byte code, which accepts everything.
     """
-    for mark, name in ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
-                       (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):  # fmt: skip
+    for mark, name in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(name, errors="replace")
     start = data.lstrip()[:4]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def signature(title: str, text: str) -> bytes | None:
         words = _WORDS.findall(f"{title} {text}".lower())
         if len(words) < LEAST_WORDS:
             return None
-    shingles = {f"{first} {second}" for first, second in zip(words, words[1:], strict=False)}
+    shingles = {f"{first} {second}" for first, second in pairwise(words)}
     keys = np.fromiter(
         (zlib.crc32(s.encode()) | (len(s) << 32) for s in shingles), dtype=np.uint64, count=len(shingles)
     )

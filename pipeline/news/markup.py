@@ -1,4 +1,4 @@
-"""Markup of feeds made into plain text. What comes out is text, never HTML: nothing downstream may render it as such."""
+"""Markup of feeds made into plain text. What comes out is text, never HTML, and is to be shown as text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def to_text(markup: str) -> str:
         before = text
         text = _strip(text)
         text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
-        if text == before or "&" not in before and "<" not in text:
+        if text == before or ("&" not in before and "<" not in text):
             break
     return _strip(text).replace("\u00a0", " ")
 

@@ -21,7 +21,8 @@ LONGEST_TEXT = 100_000  # characters kept of one article
 
 
 async def fill(
-    fetcher: Fetcher, allowed: Callable[[str], Awaitable[None]], config: NewsConfig, store: Store, entries: Sequence[Entry]
+    fetcher: Fetcher, allowed: Callable[[str], Awaitable[None]], config: NewsConfig, store: Store,
+    entries: Sequence[Entry],
 ) -> list[Entry]:  # fmt: skip
     """The entries, those new and short ones with the text of their page where robots.txt lets us have it.
 

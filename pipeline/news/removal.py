@@ -29,7 +29,7 @@ def forget(ctx: Context, url: str, *, reason: str = "") -> ForgetReport:
 
 
 def _needles(names: list[str]) -> list[bytes]:
-    """What of an address stands in a payload however it is written there: its longest piece with a digit, or its path."""
+    """What of an address stands in a payload however it is written: its longest piece with a digit, or its path."""
     needles = set()
     for name in names:
         pieces = [p for p in re.split(r"[/?&=#.]+", name.split("://", 1)[-1]) if re.search(r"\d", p) and len(p) >= 4]

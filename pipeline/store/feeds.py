@@ -83,7 +83,7 @@ def enable(conn: Connection, url: str, enabled: bool) -> bool:
 
 
 def due(conn: Connection, *, slack: dt.timedelta, ids: Sequence[int] | None = None, force: bool = False) -> list[Feed]:
-    """Enabled feeds whose time has come, the longest waiting first; with ``ids`` or ``force`` their time does not matter."""
+    """Enabled feeds whose time has come, the longest waiting first; with ``ids`` or ``force`` whatever their time."""
     query = sa.select(*_COLUMNS).where(feeds.c.enabled).order_by(feeds.c.next_poll_at.asc().nulls_first(), feeds.c.id)
     if ids is not None:
         query = query.where(feeds.c.id.in_(list(ids)))

@@ -230,7 +230,9 @@ def _join_stories(conn: Connection, touched: dict[int, Entry], likeness: Likenes
     }
     stories = dict(
         conn.execute(
-            sa.select(articles.c.id, sa.func.coalesce(articles.c.story_id, articles.c.id)).where(articles.c.id.in_(list(touched)))
+            sa.select(articles.c.id, sa.func.coalesce(articles.c.story_id, articles.c.id)).where(
+                articles.c.id.in_(list(touched))
+            )
         ).tuples().all()
     )  # fmt: skip
     found = {id_: (e.fingerprint, e.published_at) for id_, e in touched.items()}
@@ -253,7 +255,8 @@ def _join_stories(conn: Connection, touched: dict[int, Entry], likeness: Likenes
     for story in sorted(joined):
         conn.execute(
             sa.text(
-                "UPDATE articles SET story_id = :root WHERE (story_id = :story OR id = :story) AND story_id IS DISTINCT FROM :root"
+                "UPDATE articles SET story_id = :root "
+                "WHERE (story_id = :story OR id = :story) AND story_id IS DISTINCT FROM :root"
             ),
             {"root": root(story), "story": story},
         )

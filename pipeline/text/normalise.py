@@ -23,8 +23,8 @@ _INVISIBLE = re.compile(
 _SPACES = re.compile(r"[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _BREAKS = re.compile(r" ?(?:\r\n|[\n\r\u000b\u000c\u0085\u2028\u2029])[\s\u0085]*")
 # Compatibility forms that are the same letters in another dress: full and half width, Hangul and Latin in brackets
-# or circles, squared units, letterlike unit signs (not ⓒ and its like: they are signs). NFKC of the whole text would also take Hangul compatibility
-# letters (ㅋㅋ) apart into conjoining ones, and superscripts down, so it is applied to these alone.
+# or circles, squared units, letterlike unit signs (not ⓒ and its like: they are signs). NFKC of the whole text would
+# also take Hangul compatibility letters (ㅋㅋ) apart into conjoining ones, and superscripts down: so only these.
 _COMPATIBLE = re.compile(
     "[\u1100-\u1112\u1161-\u1175\u11a8-\u11c2\u2100-\u214f\u2460-\u24b5\u24ea-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff01-\uffdc\uffe0-\uffe6]+"
 )
