@@ -1,0 +1,198 @@
+"""Training: the loss falls, a kill costs nothing, batches are clean, and a lost model is never saved."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config import Config
+from pipeline.encoder import Encoder
+from pipeline.errors import BadInputError, ConfigError
+from pipeline.training import CollapsedError, train
+from pipeline.training import data as training_data
+from pipeline.training.health import check
+from pipeline.training.student import Student
+from pipeline.training.teacher import bm25_matrix
+
+
+def settings(**changes):
+    given = {
+        "steps": 12, "batch_passages": 8, "micro_batch": 4, "columns": 0, "validation_queries": 6, "validate_every": 6,
+        "checkpoint_every": 3, "min_active": 0.0, "max_active_share": 1.0, "precision": "float32",
+        "learning_rate": 1e-2, "freeze_embeddings": False,
+    }  # fmt: skip
+    return Config().training.model_copy(update=given | changes)
+
+
+def weights(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_the_loss_falls_and_the_model_loads(training_set, start, tmp_path):
+    result = train(training_set, start, tmp_path / "m", settings(steps=60, validation_queries=0))
+    first, last = (np.mean([row["in_batch"] for row in part]) for part in (result.history[:5], result.history[-5:]))
+    assert last < 0.8 * first
+    encoder = Encoder.load(tmp_path / "m")
+    assert encoder.encode_documents(["금리 인하"]).nnz > 0
+    assert (tmp_path / "m" / "curves.svg").read_text().count("<polyline") >= 4
+    assert result.card["config"]["steps"] == 60 and result.card["losses"][-1]["step"] == 60
+
+
+def test_the_same_training_gives_the_same_files(training_set, start, tmp_path):
+    for name in "ab":
+        train(training_set, start, tmp_path / name, settings())
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
+    assert "card.json" in map(str, files)
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_killed_and_called_again_it_ends_with_the_same_weights(training_set, start, tmp_path):
+    train(training_set, start, tmp_path / "whole", settings())
+    # The child kills itself without a word in step 8, between two checkpoints.
+    code = f"""
+import os, signal
+from pathlib import Path
+from tests.unit.training.test_trainer import settings
+from pipeline.training import train
+def progress(what, done, total):
+    if what.startswith("training") and done == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(Path({str(training_set)!r}), Path({str(start)!r}), Path({str(tmp_path / "cut")!r}), settings(), progress)
+"""
+    child = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert not (tmp_path / "cut").exists()
+    seen = []
+    train(training_set, start, tmp_path / "cut", settings(), lambda what, done, total: seen.append((what, done)))
+    assert [done for what, done in seen if what.startswith("training:")][0] == 7
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert (tmp_path / "cut" / "card.json").read_bytes() == (tmp_path / "whole" / "card.json").read_bytes()
+
+
+def test_anothers_checkpoint_is_refused(training_set, start, tmp_path):
+    def stop(what, done, total):
+        if what.startswith("training") and done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(training_set, start, tmp_path / "m", settings(), stop)
+    with pytest.raises(BadInputError, match="another training"):
+        train(training_set, start, tmp_path / "m", settings(seed=99))
+
+
+def test_cached_gradients_are_the_gradients(training_set, start, tmp_path):
+    train(training_set, start, tmp_path / "a", settings(steps=3, validation_queries=0))
+    train(training_set, start, tmp_path / "b", settings(steps=3, validation_queries=0, gradient_cache=True))
+    a, b = (Encoder.load(tmp_path / n).encode_documents(["금리 인하 발표", "코로나19 방역"]).toarray() for n in "ab")
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_sampled_columns_are_the_encoders_own_numbers(start):
+    encoder = Encoder.load(start, precision="float32")
+    student = Student(encoder, settings(columns=20))
+    texts = ["코로나19 방역 대책", "금리"]
+    columns = student.columns(student.queries(["금리 인하"]), __import__("random").Random(1))
+    assert columns.exact == 2 and len(columns.ids) == 22
+    assert columns.scale == pytest.approx((len(student.free) - 2) / 20)
+    with torch.no_grad():
+        ours = student.weights(student.tokens(texts, 64), torch.from_numpy(columns.ids)).numpy()
+    theirs = encoder.encode_documents(texts).toarray()[:, columns.ids]
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_batches_have_one_passage_of_a_story_and_every_positive_before_one_again(training_set):
+    read = training_data.read(training_set)
+    trained, watched = training_data.split(read, 6, 13)
+    stories = {read.stories[read.positives[i]] for i in watched}
+    assert watched and not stories & {read.stories[read.positives[i]] for i in trained}
+    plan = training_data.plan(read, trained, settings(steps=40))
+    for batch in plan:
+        held = [read.stories[p] for p in batch.passages]
+        assert len(set(held)) == len(held) and 2 <= len(held) <= 8
+        assert {read.positives[i] for i in batch.examples} <= set(batch.passages)
+    positives = [p for b in plan for p in dict.fromkeys(read.positives[i] for i in b.examples)]
+    whole = {read.positives[i] for i in trained}
+    assert len(set(positives[: len(whole)])) > 0.9 * len(whole)
+    assert plan == training_data.plan(read, trained, settings(steps=40))
+
+
+def test_the_bm25_teacher_is_the_formula():
+    matrix = bm25_matrix([[1, 1, 2], [2, 3]], 5).toarray()
+    idf = np.log(1 + (2 - 1 + 0.5) / (1 + 0.5))
+    assert matrix[0, 1] == pytest.approx(idf * 2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 3 / 2.5)), rel=1e-5)
+    assert matrix[1, 1] == 0
+
+
+def test_a_dense_teacher_is_distilled_and_asked_for_when_missing(training_set, start, tmp_path):
+    with pytest.raises(ConfigError, match="no dense encoder"):
+        train(training_set, start, tmp_path / "m", settings(teacher="both"))
+    result = train(training_set, start, tmp_path / "m", settings(teacher="both", steps=3), teacher=start)
+    assert result.history[0]["distil"] > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hard_weight": 1.0, "triplet_margin": 1.0, "in_batch_weight": 0.0},
+        {"margin_weight": 1.0, "margin_mse_weight": 0.1},
+        {"flops_kind": "df_flops", "l0_threshold": 20, "columns": 30},
+        {"freeze_layers": 1, "freeze_embeddings": True, "gradient_checkpointing": True},
+        {"soup": 0.5, "teacher": "none"},
+    ],
+)
+def test_every_option_trains(training_set, start, tmp_path, changes):
+    result = train(training_set, start, tmp_path / "m", settings(steps=4, **changes))
+    assert np.isfinite([list(row.values()) for row in result.history[:3]]).all()
+
+
+def test_frozen_weights_do_not_move(training_set, start, tmp_path):
+    train(training_set, start, tmp_path / "m", settings(steps=3, freeze_layers=1, freeze_embeddings=True))
+    before, after = (dict(Encoder.load(f).module.named_parameters()) for f in (start, tmp_path / "m"))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and not [n for n in moved if "embeddings" in n or ".layer.0." in n]
+
+
+def test_collapse_is_stopped_with_a_reason(training_set, start, tmp_path):
+    with pytest.raises(CollapsedError, match="lower training.flops_weight"):
+        train(training_set, start, tmp_path / "m", settings(min_active=190.0))
+    assert not (tmp_path / "m").exists()
+    with pytest.raises(CollapsedError, match="lower training.learning_rate"):
+        check({"loss": float("nan"), "active": 100, "empty": 0}, 3, settings(), 1000, 5)
+    with pytest.raises(CollapsedError, match="raise training.flops_weight"):
+        check({"loss": 1.0, "active": 900, "empty": 0}, 50, settings(max_active_share=0.5), 1000, 5)
+
+
+def test_bad_input_is_one_sentence(training_set, start, tmp_path):
+    with pytest.raises(BadInputError, match="name the folder of a training set"):
+        train(tmp_path, start, tmp_path / "m", settings())
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "passages.jsonl").write_text("{not json\n")
+    (broken / "examples.jsonl").write_text("")
+    with pytest.raises(BadInputError, match="not JSON"):
+        train(broken, start, tmp_path / "m", settings())
+    with pytest.raises(ConfigError, match="has 2 layers"):
+        train(training_set, start, tmp_path / "m", settings(freeze_layers=9))
+
+
+def test_the_worker_knows_no_database():
+    code = (
+        "import sys\n"
+        "from pipeline.training.worker import run_job\n"
+        "import pipeline.training.trainer, pipeline.training.base.build\n"
+        "assert not [m for m in sys.modules if m.startswith(('pipeline.store', 'sqlalchemy', 'psycopg', 'opensearchpy'))]\n"
+    )
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("GARAM")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environ, cwd=Path(__file__).parents[3])
+    began = time.monotonic()
+    code = "import sys, pipeline.training, pipeline.dataset; assert not {'torch', 'numpy', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environ, cwd=Path(__file__).parents[3])
+    assert time.monotonic() - began < 20
