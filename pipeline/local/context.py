@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipeline.local.state import ProcessRecord, Progress, StackState, StateFolde
 from pipeline.local.users import ServiceUser
 
 RESTART_GRACE_S = 20.0
+PORT_RELEASE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,12 @@ class Context:
         if self.runs(process):
             return
         processes.end_now(processes.marked(self.folder.path, process, postgres_data))
+        had = process in self.state.processes
         for name in names:
+            # One that was killed lets go of its port only when the last of its threads is gone.
+            end = time.monotonic() + (PORT_RELEASE_S if had else 0.0)
+            while name in self.state.ports and not ports.is_free(self.state.ports[name]) and time.monotonic() < end:
+                time.sleep(0.1)
             ports.choose(self.state.ports, name)
 
     def ensure(self, spec: processes.Spec, postgres_data: Path | None = None) -> ProcessRecord:

@@ -18,7 +18,7 @@ from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from pipeline.local import opensearch, stack
+from pipeline.local import opensearch, processes, stack
 from pipeline.local.state import StateFolder
 from tests.services import SessionStack
 
@@ -83,7 +83,10 @@ def test_after_a_kill_it_is_ready_only_when_models_answer(
     assert [hit["_score"] for hit in before] == [pytest.approx(3.5)]
     state = StateFolder(session_stack.folder).load()
     assert state is not None
-    os.kill(state.processes["opensearch"].pid, signal.SIGKILL)
+    record = state.processes["opensearch"]
+    os.kill(record.pid, signal.SIGKILL)
+    while processes.is_alive(record):
+        time.sleep(0.05)
     session_stack.start("opensearch")
     # At once, without a try before: that is what "ready" is for.
     after = opensearch.ask(url, "/launcher/_search", query, 30)["hits"]["hits"]
