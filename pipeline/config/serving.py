@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+from pydantic import model_validator
+
 from pipeline.config.section import Section, key
 
 
 class ServingConfig(Section):
-    """Serving: index, aliases and how many generations stay warm."""
+    """Serving: index, aliases, what a document's vector is, and how many generations stay warm."""
 
-    alias: str = key("news", "read alias; the write alias is <alias>-write and indices are <alias>-gNNNN", pattern="^[a-z][a-z0-9-]*$")
-    keep_generations: int = key(2, "generations kept warm for rollback besides the live one", ge=1)
+    alias: str = key(
+        "news",
+        "read alias; the write alias is <alias>-write and indices are <alias>-gNNNN",
+        pattern="^[a-z][a-z0-9-]*$",
+        max_length=60,
+    )
+    keep_generations: int = key(2, "generations kept warm for rollback besides the live one", ge=1, le=7)
+    title_weight: float = key(
+        1.0,
+        "least weight of a title's own tokens in its article's vector; 0 serves what was judged, exactly",
+        ge=0,
+        le=64,
+    )
+    shards: int = key(1, "primary shards of an index", ge=1, le=64)
+    replicas: int = key(0, "copies of each shard; 0 on a single node", ge=0, le=8)
+    seismic: bool = key(False, "true also indexes a SEISMIC sparse_vector; vocabularies of at most 32,768 tokens")
+    hybrid_bm25: float = key(0.5, "weight of BM25 in hybrid search; the sparse model has the rest", ge=0, le=1)
+    hybrid_fusion: str = key(
+        "minmax",
+        "how hybrid makes one score of two: minmax (scaled scores) or rrf (reciprocal ranks)",
+        pattern="^(minmax|rrf)$",
+    )
+    verify_documents: int = key(
+        32, "articles whose scores are compared with the encoder's before a swap", ge=1, le=1000
+    )
+    grace_seconds: float = key(
+        2.0, "seconds that a replaced query model stays, for the searches that still use it", ge=0, le=600
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> ServingConfig:
+        if self.alias.startswith("garam-scratch"):
+            raise ValueError("alias must not begin with garam-scratch: such indices are swept")
+        return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -56,6 +57,8 @@ class Cluster:
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, environ: Mapping[str, str] | None = None) -> None:
         from opensearchpy import OpenSearch
 
+        # The driver warns of every 404; here a missing thing is an answer, and a failure is an error with a sentence.
+        logging.getLogger("opensearch").setLevel(logging.ERROR)
         environ = os.environ if environ is None else environ
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -96,7 +99,7 @@ class Cluster:
         timeout_s: float | None = None,
         missing_ok: bool = False,
     ) -> Any:
-        """The answer to one request. ``body`` is JSON-able or bytes sent as they are; ``missing_ok`` makes a 404 None."""
+        """The answer to one request; ``body`` is JSON-able or bytes as they are, ``missing_ok`` makes a 404 None."""
         from opensearchpy import exceptions as raised
 
         arguments = {"request_timeout": timeout_s or self.timeout_s, **(params or {})}

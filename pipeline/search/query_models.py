@@ -63,8 +63,8 @@ def package(model_folder: Path, query_weights: NDArray[np.float32] | None = None
         raise BadInputError(f"{len(weights)} query weights do not fit a vocabulary of {len(tokens)} tokens")
     if not np.isfinite(weights).all() or (weights < 0).any() or (weights > MAX_WEIGHT).any():
         raise BadInputError(f"query weights must be numbers from 0 to {MAX_WEIGHT:g}: OpenSearch refuses others")
-    # What cuts or pads belongs to a call, not to the vocabulary; ML Commons sets its own.
-    spec["truncation"] = spec["padding"] = None
+    spec["padding"] = None
+    spec["truncation"] = _truncation(model_folder, spec)
     table = {
         token: float(f"{weight:.9g}") if weight > 0 else NO_WEIGHT
         for token, weight in zip(tokens, weights.tolist(), strict=True)
@@ -77,6 +77,18 @@ def package(model_folder: Path, query_weights: NDArray[np.float32] | None = None
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
     return buffer.getvalue()
+
+
+def _truncation(model_folder: Path, spec: dict[str, Any]) -> dict[str, Any] | None:
+    """Cut queries where the encoder does: ML Commons counts the special tokens, which it drops afterwards."""
+    from tokenizers import Tokenizer
+
+    try:
+        length = int(json.loads((model_folder / "garam.json").read_text("utf-8"))["max_length"])
+    except (OSError, ValueError, KeyError):
+        return None  # a folder from elsewhere: ML Commons cuts at 512
+    special = Tokenizer.from_str(json.dumps(spec)).num_special_tokens_to_add(False)
+    return {"direction": "Right", "max_length": length + special, "strategy": "LongestFirst", "stride": 0}
 
 
 def content_name(prefix: str, content: bytes) -> str:

@@ -1,0 +1,59 @@
+"""Serving: generations in OpenSearch, behind one alias, rebuilt from Postgres and artifacts at any time.
+
+Every entry point may be run again, killed, or run twice at once. Locks in Postgres keep order: one deployment at a
+time (``deploy``), one change of the alias at a time (``swap``), one change of query models at a time (``models``), one
+writer an index (``articles.N``). None but the first is held for long, so a rollback never waits for a deployment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.serving.alias import live, resume, rollback
+    from pipeline.serving.articles import forget, index_new_articles
+    from pipeline.serving.deployment import deploy, rebuild
+    from pipeline.serving.leftovers import PruneReport, prune
+    from pipeline.serving.query_weights import publish_query_weights
+    from pipeline.serving.searching import Hit, SearchResult, search
+
+__all__ = [
+    "Hit",
+    "PruneReport",
+    "SearchResult",
+    "deploy",
+    "forget",
+    "index_new_articles",
+    "live",
+    "prune",
+    "publish_query_weights",
+    "rebuild",
+    "resume",
+    "rollback",
+    "search",
+]
+
+_HOME = {
+    "Hit": "searching",
+    "PruneReport": "leftovers",
+    "SearchResult": "searching",
+    "deploy": "deployment",
+    "forget": "articles",
+    "index_new_articles": "articles",
+    "live": "alias",
+    "prune": "leftovers",
+    "publish_query_weights": "query_weights",
+    "rebuild": "deployment",
+    "resume": "alias",
+    "rollback": "alias",
+    "search": "searching",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import an entry point from its module when it is asked for (PEP 562)."""
+    if name in _HOME:
+        import importlib
+
+        return getattr(importlib.import_module(f"pipeline.serving.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

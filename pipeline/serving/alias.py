@@ -1,0 +1,123 @@
+"""The alias and the rows that say what is behind it: swap, rollback, and agreement after a crash.
+
+What is about to happen is announced in ``deployments`` first, then the alias moves in one call, then the rows follow.
+Whoever comes after a crash sees the announcement: if the alias has moved the rows follow now, else it is withdrawn.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy.engine import Connection
+
+from pipeline.context import Context
+from pipeline.errors import GaramError, RefusedError
+from pipeline.serving import locks
+from pipeline.serving.recipe import Names
+from pipeline.store import generations
+from pipeline.store.generations import Deployment, Generation
+
+LOOP = "loop"
+PROMOTION = "promotion"
+PAUSED = "paused"
+log = logging.getLogger(__name__)
+
+
+def live(ctx: Context) -> Generation | None:
+    """The generation behind the alias; None before the first deployment."""
+    with ctx.store.begin() as conn:
+        return generations.live(conn)
+
+
+def paused(conn: Connection) -> str | None:
+    """Why automatic promotion is paused; None when it is not."""
+    held = generations.switch(conn, PROMOTION)
+    return held[1] if held is not None and held[0] == PAUSED else None
+
+
+def resume(ctx: Context) -> None:
+    """Let the loop promote again; nothing changes when it may."""
+    with ctx.store.begin() as conn:
+        generations.set_switch(conn, PROMOTION, "on", "")
+
+
+def reconcile(ctx: Context) -> Generation | None:
+    """Make rows and alias agree, and return the live generation. The caller does not hold the ``swap`` lock."""
+    with ctx.store.lock(locks.SWAP):
+        return _reconcile(ctx)
+
+
+def _reconcile(ctx: Context) -> Generation | None:
+    names = Names(ctx.config.serving.alias)
+    behind = ctx.cluster.behind(names.alias)
+    with ctx.store.begin() as conn:
+        for one in generations.announced(conn):
+            if behind == [generations.get(conn, one.generation_id).index_name]:
+                _finish(conn, one)
+            else:
+                generations.withdraw(conn, one.id)
+        current = generations.live(conn)
+    if current is None:
+        return None
+    index = current.index_name
+    agree = all(ctx.cluster.behind(alias) == [index] for alias in names.aliases)
+    if not agree and ctx.cluster.exists(index):
+        log.warning("the alias %s did not point at %s, which the database says is live: moved", names.alias, index)
+        ctx.cluster.point(names.aliases, index)
+    return current
+
+
+def _finish(conn: Connection, deployment: Deployment) -> None:
+    # A rebuilt generation replaces its twin, which is no place to go back to.
+    others = "deleted" if deployment.action == "rebuild" else "retired"
+    generations.go_live(conn, deployment.generation_id, others=others)
+    generations.done(conn, deployment.id)
+
+
+def swap(ctx: Context, generation: Generation, *, action: str, actor: str, reason: str) -> None:
+    """Put a generation that is ready behind the aliases: one call.
+
+    RefusedError where automatic promotion was paused meanwhile and nobody but the loop asks.
+    """
+    with ctx.store.lock(locks.SWAP):
+        _reconcile(ctx)
+        _move(ctx, generation, action=action, actor=actor, reason=reason)
+
+
+def _move(ctx: Context, generation: Generation, *, action: str, actor: str, reason: str) -> None:
+    with ctx.store.begin() as conn:
+        why = paused(conn)
+        if actor == LOOP and action == "promote" and why is not None:
+            raise RefusedError(f"automatic promotion is paused ({why}): `garam resume` lifts it")
+        number = generations.announce(conn, generation.id, action=action, actor=actor, reason=reason)
+        if action == "rollback":
+            generations.set_switch(conn, PROMOTION, PAUSED, reason or f"rolled back by {actor}")
+    ctx.cluster.point(Names(ctx.config.serving.alias).aliases, generation.index_name)
+    with ctx.store.begin() as conn:
+        _finish(conn, Deployment(number, generation.id, action, actor, reason, generation.created_at, None))
+
+
+def rollback(ctx: Context, *, actor: str, reason: str) -> int:
+    """Go back to the warm generation that was live before: one alias call; pauses automatic promotion (`resume`).
+
+    Then that generation catches up with what arrived since. Returns its id. RefusedError where nothing older is warm.
+    """
+    from pipeline.serving.articles import catch_up, remove_unwanted
+
+    with ctx.store.lock(locks.SWAP):
+        current = _reconcile(ctx)
+        with ctx.store.begin() as conn:
+            target = generations.before(conn, current) if current else None
+        if target is None or not ctx.cluster.exists(target.index_name):
+            raise RefusedError(
+                "there is no earlier generation to go back to: none older than the live one is kept warm"
+            )
+        # What was removed meanwhile must not be seen again, not even for a moment.
+        remove_unwanted(ctx, target)
+        _move(ctx, target, action="rollback", actor=actor, reason=reason)
+    try:
+        catch_up(ctx, target)
+    except GaramError as error:
+        # The rollback is done and stays so; the next crawl catches up.
+        log.warning("generation %s is live again, and did not catch up yet: %s", target.id, error)
+    return target.id

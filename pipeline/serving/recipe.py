@@ -1,0 +1,200 @@
+"""What a generation is made of, and the content hash that says whether two are the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from pipeline.artifacts import content_hash
+from pipeline.context import Context
+from pipeline.errors import ConfigError, CorruptArtifactError
+from pipeline.search import bodies, features, query_models
+from pipeline.store.articles import Article
+from pipeline.store.evaluations import Weights
+from pipeline.store.models import Model
+from pipeline.vectors import Vectors
+
+if TYPE_CHECKING:
+    from pipeline.encoder import Encoder
+
+
+@lru_cache(maxsize=2)
+def _encoder(folder: Path, max_length: int) -> Encoder:
+    from pipeline.encoder import Encoder
+
+    return Encoder.load(folder, max_length=max_length)
+
+
+class Recipe:
+    """A model with its query weights and the settings of its index: makes documents, query model, pipeline and index.
+
+    ``weights`` None are the model's own. The model is loaded when first needed, and its vectors artifact too.
+    """
+
+    def __init__(self, ctx: Context, model: Model, weights: Weights | None) -> None:
+        self._ctx = ctx
+        self._config = ctx.config.serving
+        self.model = model
+        self.weights = weights
+
+    # ------------------------------------------------------------------ identity
+    @property
+    def documents_hash(self) -> str:
+        """The identity of what is in the index, whatever the queries weigh."""
+        encoder = self._ctx.config.encoder
+        body = bodies.news_index({}, shards=0, replicas=0, pipeline="", seismic=self._config.seismic)
+        return content_hash(
+            {
+                "model": self.model.artifact,
+                "mapping": body["mappings"],
+                "analysis": bodies.KOREAN,
+                "title_weight": self._config.title_weight,
+                "encoder": encoder.model_dump(mode="json", exclude={"batch_size"}),
+            }
+        )
+
+    @property
+    def content_hash(self) -> str:
+        """The identity of the generation: documents and query weights."""
+        return content_hash({"documents": self.documents_hash, "weights": self.weights and self.weights.artifact})
+
+    # ------------------------------------------------------------------ query side
+    @property
+    def query_weights(self) -> NDArray[np.float32] | None:
+        """The weights (V,), or None for the model's own."""
+        return None if self.weights is None else read_weights(self._ctx, self.weights)
+
+    def package(self) -> bytes:
+        """The query model's zip."""
+        return query_models.package(self._ctx.artifacts.get(self.model.artifact), self.query_weights)
+
+    def pipeline(self, query_model: str) -> dict[str, Any]:
+        """The search pipeline's body."""
+        share = self._config.hybrid_bm25
+        return bodies.search_pipeline(query_model, hybrid_weights=(share, 1 - share), fusion=self._config.hybrid_fusion)
+
+    # ------------------------------------------------------------------ document side
+    def index(self, meta: dict[str, Any], pipeline: str) -> dict[str, Any]:
+        """The index's body."""
+        config = self._config
+        if config.seismic and len(self.names) > bodies.SEISMIC_LIMIT:
+            raise ConfigError(
+                f"serving.seismic needs a vocabulary of at most {bodies.SEISMIC_LIMIT} tokens, and this model's has "
+                f"{len(self.names)}: set it to false"
+            )
+        return bodies.news_index(
+            meta, shards=config.shards, replicas=config.replicas, pipeline=pipeline, seismic=config.seismic
+        )
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The model."""
+        return _encoder(self._ctx.artifacts.get(self.model.artifact), self._ctx.config.encoder.max_length)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Feature names by token id."""
+        return features.names(self.encoder.vocabulary)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The vectors that came with the model; none when they were pruned or are another model's."""
+        name = self.model.vectors
+        if name and self._ctx.artifacts.has(name):
+            held = Vectors.read(self._ctx.artifacts.get(name))
+            if held.model == self.model.artifact:
+                return held
+        return Vectors.empty(self.model.artifact, len(self.names))
+
+    def text(self, text: str) -> str:
+        """The part of an article's text that is encoded and searched."""
+        return self._ctx.config.encoder.document_text(text)
+
+    def rows(self, titles: list[str], texts: list[str]) -> sp.csr_matrix:
+        """Served vectors (n, V): each text's own vector, in which the title's tokens weigh at least the title weight.
+
+        A text without a vector is encoded now. ``texts`` are those of `text`.
+        """
+        missing = self.vectors.missing(texts)
+        if missing:
+            encoder = self._ctx.config.encoder
+            made = self.encoder.encode_documents(missing, batch_size=encoder.batch_size, max_active=encoder.max_active)
+            fresh = Vectors.empty(self.model.artifact, made.shape[1]).with_rows(missing, made)
+            new = set(missing)
+            known = [text for text in dict.fromkeys(texts) if text not in new]
+            rows = (fresh.with_rows(known, self.vectors.rows(known)) if known else fresh).rows(texts)
+        else:
+            rows = self.vectors.rows(texts)
+        return with_titles(rows, [self.encoder.token_ids(title) for title in titles], self._config.title_weight)
+
+    def documents(self, articles: list[Article]) -> list[dict[str, Any]]:
+        """The articles as the index takes them."""
+        texts = [self.text(article.text) for article in articles]
+        rows = self.rows([article.title for article in articles], texts)
+        made = []
+        for number, (article, text) in enumerate(zip(articles, texts, strict=True)):
+            document: dict[str, Any] = {
+                "article_id": article.id,
+                "version": article.version,
+                "url": article.url,
+                "outlet": article.outlet,
+                "category": article.category,
+                "published_at": article.published_at.isoformat(),
+                "title": article.title,
+                "text": text,
+                "emb": features.document(rows[number], self.names),
+            }
+            if self._config.seismic:
+                row = rows[number]
+                document["seismic"] = {
+                    str(index): weight for index, weight in zip(row.indices.tolist(), row.data.tolist(), strict=True)
+                }
+            made.append(document)
+        return made
+
+
+def with_titles(rows: sp.csr_matrix, titles: list[list[int]], weight: float) -> sp.csr_matrix:
+    """Rows (n, V) in which the tokens ``titles[i]`` (ids) of row i weigh at least ``weight``."""
+    if weight <= 0:
+        return rows
+    indptr = np.cumsum([0, *(len(ids) for ids in titles)])
+    indices = np.array([index for ids in titles for index in ids], dtype=np.int64)
+    floor = sp.csr_matrix((np.full(len(indices), weight, np.float32), indices, indptr), shape=rows.shape)
+    return sp.csr_matrix(rows.maximum(floor))
+
+
+def read_weights(ctx: Context, weights: Weights) -> NDArray[np.float32]:
+    """The numbers (V,) of published query weights."""
+    file = ctx.artifacts.get(weights.artifact) / "weights.npy"
+    try:
+        return np.asarray(np.load(file, allow_pickle=False), np.float32)
+    except (OSError, ValueError) as error:
+        raise CorruptArtifactError(f"{file} holds no readable query weights ({error})") from error
+
+
+@dataclass(frozen=True)
+class Names:
+    """What belongs to a generation in the cluster, by name."""
+
+    alias: str
+
+    @property
+    def aliases(self) -> dict[str, bool]:
+        """The aliases and whether they are written through."""
+        return {self.alias: False, f"{self.alias}-write": True}
+
+    @property
+    def indices(self) -> str:
+        """The pattern of the generations' indices and search pipelines."""
+        return f"{self.alias}-g*"
+
+    @property
+    def query_models(self) -> str:
+        """The prefix of query models' names."""
+        return f"{self.alias}-query"
