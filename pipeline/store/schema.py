@@ -358,6 +358,7 @@ generations = _table(
     _json("settings"),
     _time("created_at", now=True),
     _time("promoted_at", nullable=True),
+    sa.Index("uq_generations_live", "status", unique=True, postgresql_where=sa.text("status = 'live'")),
 )
 indexed_articles = _table(  # what a generation's index holds
     "indexed_articles",
@@ -369,10 +370,11 @@ deployments = _table(
     "deployments",
     _id(),
     _ref("generation_id", "generations.id"),
-    _text("action"),  # promote, rollback, weights
+    _text("action"),  # promote, rebuild, rollback, weights
     _text("actor", default="loop"),
     _text("reason", default=""),
     _time("at", now=True),
+    _time("done_at", nullable=True),  # null: announced, and OpenSearch is not known to have done it
 )
 switches = _table(  # "promotion": paused after a rollback until a person lifts it
     "switches",
