@@ -26,7 +26,7 @@ from typing import Any, cast
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.engine import Connection
 
 from pipeline.store.articles import Article
@@ -198,10 +198,20 @@ def open_days(conn: Connection, version_id: int) -> list[tuple[dt.date, int]]:
     return [(day, int(n)) for day, n in conn.execute(query.order_by(articles.c.day))]
 
 
-def uncounted(conn: Connection, version_id: int, day: dt.date, limit: int) -> Group:
-    """The day's next ``limit`` articles that the version has not counted."""
-    query = sa.select(articles.c.id).where(_open(version_id), articles.c.day == day).order_by(articles.c.id)
-    return Group(day, list(conn.execute(query.limit(limit)).scalars()))
+def uncounted(conn: Connection, version_id: int, first: dt.date, last: dt.date, limit: int) -> list[Group]:
+    """The next ``limit`` articles of these days that the version has not counted: a group a day, oldest first."""
+    query = (
+        sa.select(articles.c.day, articles.c.id)
+        .where(_open(version_id), articles.c.day >= first, articles.c.day <= last)
+        .order_by(articles.c.day, articles.c.id)
+        .limit(limit)
+    )
+    groups: list[Group] = []
+    for day, id_ in conn.execute(query):
+        if not groups or groups[-1].day != day:
+            groups.append(Group(day, []))
+        groups[-1].article_ids.append(id_)
+    return groups
 
 
 def newest_article(conn: Connection) -> int:
@@ -212,11 +222,11 @@ def newest_article(conn: Connection) -> int:
     return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(articles.c.id), 0))).scalar_one())
 
 
-def batches_to_redo(conn: Connection, version_id: int, older_id: int) -> list[tuple[int, Group]]:
+def batches_to_redo(conn: Connection, version_id: int, older_id: int) -> list[Group]:
     """The older version's batches with articles that the new version has not counted, in their order."""
     mine = counted_articles.alias("mine")
     query = (
-        sa.select(count_batches.c.id, count_batches.c.day, count_batches.c.counted_at, sa.func.array_agg(articles.c.id))
+        sa.select(count_batches.c.day, count_batches.c.counted_at, sa.func.array_agg(articles.c.id))
         .join(counted_articles, counted_articles.c.batch_id == count_batches.c.id)
         .join(articles, articles.c.id == counted_articles.c.article_id)
         .outerjoin(mine, sa.and_(mine.c.version_id == version_id, mine.c.article_id == articles.c.id))
@@ -224,7 +234,7 @@ def batches_to_redo(conn: Connection, version_id: int, older_id: int) -> list[tu
         .group_by(count_batches.c.id)
         .order_by(count_batches.c.counted_at, count_batches.c.id)
     )
-    return [(row[0], Group(row[1], sorted(row[3]), row[2])) for row in conn.execute(query)]
+    return [Group(day, sorted(ids), counted_at) for day, counted_at, ids in conn.execute(query)]
 
 
 def texts(conn: Connection, article_ids: Sequence[int]) -> list[Article]:
@@ -245,19 +255,21 @@ def texts(conn: Connection, article_ids: Sequence[int]) -> list[Article]:
         )
         .join(article_versions, article_versions.c.article_id == articles.c.id)
         .where(articles.c.id.in_(list(article_ids)), articles.c.removed_at.is_(None))
-        .distinct(articles.c.id)
+        .ext(distinct_on(articles.c.id))
         .order_by(articles.c.id, article_versions.c.version.desc())
     )
     return [Article(*row) for row in conn.execute(query)]
 
 
-def counted_of_stories(conn: Connection, version_id: int, day: dt.date, story_ids: Sequence[int]) -> list[int]:
-    """Articles of these stories that the version has counted on ``day``."""
+def counted_of_stories(
+    conn: Connection, version_id: int, days: Sequence[dt.date], story_ids: Sequence[int]
+) -> list[int]:
+    """Articles of these stories that the version has counted on these days."""
     story = sa.func.coalesce(articles.c.story_id, articles.c.id)
     query = (
         sa.select(articles.c.id)
         .join(counted_articles, counted_articles.c.article_id == articles.c.id)
-        .where(counted_articles.c.version_id == version_id, articles.c.day == day, story.in_(list(story_ids)))
+        .where(counted_articles.c.version_id == version_id, articles.c.day.in_(days), story.in_(story_ids))
         .order_by(articles.c.id)
     )
     return list(conn.execute(query).scalars())

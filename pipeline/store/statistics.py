@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.engine import Connection
 
 from pipeline.asof import AsOf
@@ -25,8 +25,8 @@ class Trend:
     """A trending word or phrase of a day. ``boost`` is 1 where the calendar explains it or boosts are off.
 
     ``evidence``: stories, of_stories, past_stories, of_past_stories, articles, outlets, lift, surprise (what ``rank``
-    follows), first_seen (day), days, burst_since (day or None), calendar (a sentence or None), parts (words shown as part of it), phrases (longer ones
-    shown with it), examples ([{article_id, title, day, outlet}]), sentence.
+    follows), first_seen (day), days, burst_since (day or None), calendar (a sentence or None), parts (words shown as
+    part of it), phrases (longer ones shown with it), examples ([{article_id, title, day, outlet}]), sentence.
     """
 
     rank: int
@@ -187,7 +187,7 @@ def titles(
     newest_title = (
         sa.select(article_versions.c.article_id, article_versions.c.title)
         .where(article_versions.c.seen_at <= as_of.known_by)
-        .distinct(article_versions.c.article_id)
+        .ext(distinct_on(article_versions.c.article_id))
         .order_by(article_versions.c.article_id, article_versions.c.version.desc())
         .subquery()
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -171,65 +171,107 @@ def vocabularies(ctx: Context) -> dict[str, str]:
 
 
 def _count_level(ctx: Context, level: str, key: str, analyse: Analyser, progress: Progress) -> tuple[int, int]:
+    limit = ctx.config.temporal.batch_articles
     with ctx.store.begin() as conn:
         version = store.ensure_version(conn, level, key, writing(conn))
         older = next((v for v in store.versions(conn, level) if v.ready_at and v.id < version.id), None)
     articles = batches = 0
+
+    def count(groups: Sequence[Group]) -> int:
+        nonlocal articles, batches
+        counted = _count_groups(ctx, version.id, groups, analyse)
+        articles, batches = articles + sum(counted), batches + len(counted)
+        return sum(counted)
+
     with ctx.store.lock(f"garam.count.{version.id}"):
         if version.ready_at is None and older is not None:
             # A recount keeps the older version's batches and their times, so that (day, known by) means the same
             # articles in both; nobody reads it before it is ready.
             with ctx.store.begin() as conn:
-                groups = store.batches_to_redo(conn, version.id, older.id)
-            for number, (_, group) in enumerate(groups):
-                progress(f"recounting {level}s", number, len(groups))
-                articles += _count_group(ctx, version.id, group, analyse)
-                batches += 1
+                redo = store.batches_to_redo(conn, version.id, older.id)
+            for groups in _runs(redo, limit):
+                count(groups)
+                progress(f"recounting {level}s", articles, sum(len(group.article_ids) for group in redo))
         with ctx.store.begin() as conn:
             settle(conn)
             newest = store.newest_article(conn)
         with ctx.store.begin() as conn:
             days = store.open_days(conn, version.id)
-        total = sum(n for _, n in days)
-        done = 0
-        for day, _ in days:
+        done, total = 0, sum(n for _, n in days)
+        for first, last in _stretches(days, limit):
             while True:
                 with ctx.store.begin() as conn:
-                    group = store.uncounted(conn, version.id, day, ctx.config.temporal.batch_articles)
-                if not group.article_ids:
+                    groups = store.uncounted(conn, version.id, first, last, limit)
+                if not groups:
                     break
+                done += count(groups)
                 progress(f"counting {level}s", done, total)
-                counted = _count_group(ctx, version.id, group, analyse)
-                done += counted
-                batches += counted > 0
-        articles += done
-        progress(f"counting {level}s", done, total)
         with ctx.store.begin() as conn:
             store.mark_ready(conn, version.id, writing(conn), newest)
     return articles, batches
 
 
-def _count_group(ctx: Context, version_id: int, group: Group, analyse: Analyser) -> int:
-    """Count one batch; how many articles it has. What was removed while it was being analysed is left out."""
+def _runs(groups: Sequence[Group], limit: int) -> Iterator[list[Group]]:
+    """Groups that are counted together: about ``limit`` articles, each day once (a story is told once a day)."""
+    run: list[Group] = []
+    for group in groups:
+        if run and (
+            any(other.day == group.day for other in run)
+            or sum(len(other.article_ids) for other in run) + len(group.article_ids) > limit
+        ):
+            yield run
+            run = []
+        run.append(group)
+    if run:
+        yield run
+
+
+def _stretches(days: Sequence[tuple[dt.date, int]], limit: int) -> Iterator[tuple[dt.date, dt.date]]:
+    """First and last days of stretches with about ``limit`` articles, from (day, articles) in order."""
+    start, had = None, 0
+    for day, articles in days:
+        start, had = start or day, had + articles
+        if had >= limit:
+            yield start, day
+            start, had = None, 0
+    if start is not None:
+        yield start, days[-1][0]
+
+
+def _count_groups(ctx: Context, version_id: int, groups: Sequence[Group], analyse: Analyser) -> list[int]:
+    """Count batches of different days in one transaction; how many articles each has.
+
+    What was removed while it was being analysed is left out.
+    """
+    wanted = [id_ for group in groups for id_ in group.article_ids]
     while True:
         with ctx.store.begin() as conn:
-            found = store.texts(conn, group.article_ids)
-            told = store.counted_of_stories(conn, version_id, group.day, [article.story_id for article in found])
+            found = store.texts(conn, wanted)
+            told = store.counted_of_stories(
+                conn, version_id, [group.day for group in groups], [article.story_id for article in found]
+            )
             earlier = store.texts(conn, told)
         if not found:
-            return 0
-        terms = list(analyse([*found, *earlier]))
-        had = [(article.story_id, t) for article, t in zip(earlier, terms[len(found) :], strict=True)]
-        counts, names = tally(found, terms[: len(found)], had)
-        ids = [article.id for article in found]
+            return []
+        terms = dict(zip([a.id for a in (*found, *earlier)], analyse([*found, *earlier]), strict=True))
+        by_id = {article.id: article for article in found}
+        batches = []
+        for group in groups:
+            mine = [by_id[id_] for id_ in group.article_ids if id_ in by_id]
+            had = [(article.story_id, terms[article.id]) for article in earlier if article.day == group.day]
+            if mine:
+                batches.append((group, mine, *tally(mine, [terms[article.id] for article in mine], had)))
         with ctx.store.begin() as conn:
-            if not store.still_there(conn, ids):
+            if not store.still_there(conn, list(by_id)):
                 continue
-            if names is not None:
-                counts = _with_ids(counts, names, store.word_ids(conn, version_id, names, add=True))
-            counted_at: dt.datetime = group.counted_at or writing(conn)
-            store.add_batch(conn, version_id, group.day, counted_at, counts, ids)
-        return len(ids)
+            names = sorted({name for *_, known in batches for name in known or ()})
+            ids = store.word_ids(conn, version_id, names, add=True) if names else {}
+            now = writing(conn)
+            for group, mine, counts, known in batches:
+                kept = _with_ids(counts, known, ids) if known is not None else counts
+                at = group.counted_at or now
+                store.add_batch(conn, version_id, group.day, at, kept, [article.id for article in mine])
+        return [len(mine) for _, mine, *_ in batches]
 
 
 def _with_ids(counts: Counts, names: Sequence[str], ids: dict[str, int]) -> Counts:

@@ -2,7 +2,7 @@
 
 delta = ln[(y1 + a) / (n1 + a0 - y1 - a)] - ln[(y2 + a) / (n2 + a0 - y2 - a)], z = delta / sqrt(1/(y1+a) + 1/(y2+a)):
 log-odds with an informative Dirichlet prior (Monroe, Colaresi, Quinn 2008), where y of n stories mention the word,
-1 is recent, 2 is past, and the prior's a = a0 * (y1 + y2) / (n1 + n2) is the word's share of everything.
+1 is recent, 2 is past, and the prior is a word's share of everything: a = a0 * (y1 + y2) / (n1 + n2 + 1).
 
 Trends are ranked by *surprise*, the root of twice the log-likelihood ratio of "changed" over "did not change" (Dunning
 1993): z is small where the past has (nearly) nothing to compare with, however many recent stories there are, because
@@ -125,7 +125,8 @@ def score(comparison: Comparison, config: TemporalConfig) -> Scores:
 
 def log_odds(y1: Ids, y2: Ids, n1: float, n2: float, prior: float) -> tuple[Floats, Floats]:
     """(delta, z) of the module's formula; ``prior`` is a0 in stories; arrays of one shape."""
-    a = prior * (y1 + y2) / (n1 + n2)
+    # One more than n keeps the odds finite for a word that is in every story.
+    a = prior * (y1 + y2) / (n1 + n2 + 1)
     delta = np.log((y1 + a) / (n1 + prior - y1 - a)) - np.log((y2 + a) / (n2 + prior - y2 - a))
     return delta, delta / np.sqrt(1 / (y1 + a) + 1 / (y2 + a))
 

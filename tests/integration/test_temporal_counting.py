@@ -138,7 +138,10 @@ def test_kill_nine_loses_and_doubles_nothing(context, database: str, tmp_path: P
         "GARAM_TEMPORAL__BATCH_ARTICLES": "2",
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
     }
-    code = "from pipeline.context import Context; from pipeline.temporal import count_articles; count_articles(Context.open())"
+    code = (
+        "from pipeline.context import Context; from pipeline.temporal import count_articles\n"
+        "count_articles(Context.open())"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=tmp_path)
     deadline = time.monotonic() + 60
     while not counted_rows(context).get("token") and time.monotonic() < deadline:
@@ -166,7 +169,8 @@ def test_a_new_vocabulary_is_recounted_with_the_old_times(context, tmp_path: Pat
     assert count_articles(context).token_articles == 5
     with context.store.begin() as conn:
         new, old = store.versions(conn, "token")
-        assert new.ready_at and old.ready_at
+        assert new.ready_at
+        assert old.ready_at
         for version, known_by, wanted in ((new, between, 4), (old, between, 4), (new, ctx_now(context), 5)):
             days = dict(store.read_days(conn, version.id, DAY, DAY, known_by))
             assert days[DAY].n_articles == wanted

@@ -1,4 +1,4 @@
-"""Statistics in a real Postgres: the formula over all documents, the same bits for the same as-of, whenever computed."""
+"""Statistics in a real Postgres: the formula over all documents, the same bits for the same as-of whenever learned."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_word_that_comes_becomes_a_trend_with_evidence_and_a_boost(context):
     ordinary = "금리 인하 반도체 수출"
     past = [Given(DAY - dt.timedelta(days=n), ordinary, "평범한 소식", f"매체{n % 3}") for n in range(3, 40)] * 3
     new = [
-        Given(DAY - dt.timedelta(days=n % 3), f"{ordinary} 확진자 증가", f"확진자 증가 {n}", f"매체{n % 3}")
+        Given(DAY - dt.timedelta(days=n % 3), f"{ordinary}. 확진자 증가", f"확진자 증가 {n}", f"매체{n % 3}")
         for n in range(12)
     ]
     put_articles(context, past + new)
