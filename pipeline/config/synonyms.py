@@ -13,11 +13,11 @@ class SynonymsConfig(Section):
         "windows that embeddings are taken from, in days back from the as-of; each leaves out the shorter ones",
         min_length=1,
     )
-    articles: int = key(2400, "articles whose words are analysed, at most, shared by the windows", ge=10)
+    articles: int = key(1800, "articles whose words are analysed, at most, shared by the windows", ge=10)
     words: int = key(2000, "words that get embeddings, the most frequent first", ge=10)
     min_articles: int = key(5, "articles a word must occur in to get an embedding", ge=1)
     contexts: int = key(8, "sentences a word's embedding is the mean of, at most, in each window", ge=1)
-    sentences: int = key(3000, "sentences that are encoded, at most, shared by the windows", ge=10)
+    sentences: int = key(2000, "sentences that are encoded, at most, shared by the windows", ge=10)
     sentence_tokens: int = key(64, "tokens of a sentence that are read; words beyond are not seen in it", ge=8, le=512)
     batch_size: int = key(64, "sentences encoded at once", ge=1)
     method: str = key(
@@ -29,18 +29,16 @@ class SynonymsConfig(Section):
     random_rate: float = key(
         0.0005, "share of random pairs of a window that the calibrated similarity threshold lets through", gt=0, lt=0.5
     )
-    neighbours: int = key(3, "a pair must be among each other's this many nearest words", ge=1)
+    neighbours: int = key(1, "a pair must be among each other's this many nearest words", ge=1)
     decay_factor: float = key(0.95, "weight of a document is decay_factor ** (age in days)", gt=0, le=1)
     alias_days: int = key(1095, "days back from the as-of that parenthetical aliases are read from", ge=1)
     alias_min_stories: int = key(
-        2, "stories that must write an alias, such as 인공지능(AI), before it is a candidate", ge=1
+        2, "stories that must write an alias, such as 인공지능(AI), to make it a candidate", ge=1
     )
-    alias_min_share: float = key(
-        0.5, "share that an alias must have among all expansions of its short form", gt=0, le=1
-    )
+    alias_min_share: float = key(0.5, "share an alias must have among all expansions of its short form", gt=0, le=1)
     max_pairs: int = key(2000, "candidate pairs kept in a run, the most confident first", ge=1)
     group_threshold: float = key(
-        0.8, "calibrated confidence that two words of a cluster need before they may be in one group", ge=0, le=1
+        0.9, "calibrated confidence that two words of a cluster need before they may be in one group", ge=0, le=1
     )
     validator: str = key(
         "rules", "who may veto: rules, llm (local model) or openai (server)", pattern="^(rules|llm|openai)$"

@@ -19,7 +19,7 @@ _MARKER = re.compile(r"^(?:이하|약칭|일명|옛|구|영어명|줄여서)\s*[
 _HANGUL = re.compile(r"[가-힣]")
 _ACRONYM = re.compile(r"[A-Za-z][A-Za-z0-9&+./\-]{1,11}")
 _PHRASE = re.compile(r"[가-힣][가-힣A-Za-z0-9·&\-]*(?: [가-힣A-Za-z0-9·&\-]+){0,3}")
-_DATED = re.compile(r"\d+\s*(?:[가-힣]{1,2}|%)?$")  # 24일, 35, 3만원: a quantity is never a name
+_QUANTITY = re.compile(r"\d[\d,.]*(?:[만억조천백여%].*|.{0,2})")  # 24일, 35, 3만달러, but not 2차전지
 _SPACES = re.compile(r"\s+")
 MAX_WORDS = 4
 EXAMPLE_CHARS = 80
@@ -114,7 +114,9 @@ def _insides(text: str) -> list[str]:
 
 
 def _usable(phrase: str) -> bool:
-    return bool(_PHRASE.fullmatch(phrase)) and not _DATED.search(phrase.split()[0]) and len(compact(phrase)) >= 2
+    if not _PHRASE.fullmatch(phrase) or len(compact(phrase)) < 2:
+        return False
+    return not any(_QUANTITY.fullmatch(word) for word in phrase.split())
 
 
 def find_aliases(
@@ -207,8 +209,8 @@ def _collect(
 
 def _pairable(left: str, inside: str) -> bool:
     """Whether the two forms can be names of one thing at all (scripts, lengths, no quantities)."""
-    if compact(left) == compact(inside):
-        return False
+    if compact(left) in compact(inside) or compact(inside) in compact(left):
+        return False  # 대미투자특별법(특별법): a piece of a name is the more general word
     left_latin, inside_latin = is_acronym(left), is_acronym(inside)
     if left_latin and inside_latin:
         return False

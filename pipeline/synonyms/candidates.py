@@ -207,7 +207,7 @@ def cluster_pairs(
     usage: Usage | None = None,
     *,
     random_rate: float = 0.0005,
-    neighbours: int = 3,
+    neighbours: int = 1,
 ) -> list[SynonymPair]:
     """Close words inside one cluster, in any window; a word and a longer word made of it (기업, 대기업) never."""
     together: dict[tuple[str, str], list[str]] = {}
@@ -237,7 +237,7 @@ def discover_synonyms_temporal(
     near: Neighbourhood | None = None,
     aliases: Sequence[Alias] | None = None,
     random_rate: float = 0.0005,
-    neighbours: int = 3,
+    neighbours: int = 1,
 ) -> list[SynonymPair]:
     """Synonym candidates (plan 4.3): aliases of the documents and neighbours inside clusters, best first.
 

@@ -2,7 +2,8 @@
 
 Embeddings put antonyms, rivals and members of one list close together (금리인상 / 금리인하 .96). They give themselves
 away in use: they stand side by side ("A와 B", "A·B", "A, B"), they differ in a part that changes in the same way in
-many words (수출 / 수입, 유출 / 유입, 진출 / 진입), or in a number. Synonyms replace each other: the same neighbours, but seldom together.
+many words (수출 / 수입, 유출 / 유입, 진출 / 진입), or in a number. Synonyms replace each other: seldom are both in one
+sentence.
 """
 
 from __future__ import annotations

@@ -101,7 +101,8 @@ class TemporalEmbeddings:
 def unit(matrix: Vectors) -> Vectors:
     """Rows scaled to length 1; a row of zeros stays zero."""
     norms = np.linalg.norm(matrix, axis=1, keepdims=True)
-    return np.divide(matrix, norms, out=np.zeros_like(matrix), where=norms > 0)
+    scaled: Vectors = np.divide(matrix, norms, out=np.zeros_like(matrix), where=norms > 0)
+    return scaled
 
 
 def extract_temporal_embeddings(
@@ -137,7 +138,7 @@ def extract_temporal_embeddings(
 def choose_words(
     samples: Sequence[WindowSample], most: int, min_articles: int, wanted: Sequence[str] = ()
 ) -> list[str]:
-    """The words that get embeddings: those of ``wanted`` that occur, then the most frequent, the same for all windows."""
+    """The words that get embeddings in all windows: those of ``wanted`` that occur, then the most frequent."""
     total: Counter[str] = Counter()
     for held in samples:
         total += held.frequencies()
@@ -173,7 +174,7 @@ def embed(
         rows = np.flatnonzero(counts > 0)
         means = sums[rows] / counts[rows, None] if len(rows) else np.zeros((0, encoder.width), np.float32)
         centred = means - means.mean(axis=0, keepdims=True) if len(rows) > 1 else means
-        names = [words[row] for row in rows]
+        names = [words[int(row)] for row in rows]
         found.append(
             WindowEmbeddings(
                 held.window,

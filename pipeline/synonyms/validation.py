@@ -18,6 +18,8 @@ from pipeline.synonyms.validators.proof import Proof, Question, Validator, prove
 from pipeline.synonyms.validators.rules import RulesValidator
 
 _LISTED = 3  # sentences that put two forms of an alias side by side, from which they are two things
+_LISTED_CLUSTER = 2  # the same for words that only share a cluster
+_TOGETHER = 0.1  # share of the rarer word's sentences with both words, from which they are parts of one expression
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,14 @@ def _by_rules(pair: store.Pair, score: float, rules: Proof, least: float) -> tup
         return "rejected", f"confidence {pair.confidence:.2f} is below {least:.2f}"
     if use.get("contrast"):
         return "rejected", f"differ in {use['contrast']}, which tells many words apart"
+    rarer = max(1, min(use.get("sentences_a", 0), use.get("sentences_b", 0)))
+    if use.get("together", 0) > _TOGETHER * rarer:
+        return (
+            "rejected",
+            f"stand in one sentence {use['together']} times of {rarer}: one expression, or rivals",
+        )
+    if use.get("side_by_side", 0) >= _LISTED_CLUSTER:
+        return "rejected", f"{use['side_by_side']} sentences name them side by side as two things"
     if score < rules.admit:
         return "rejected", f"rules: {score:.2f} is below {rules.admit:.2f}, which few non-synonyms reach"
     return "accepted", f"rules: {score:.2f} is above {rules.admit:.2f}, which few non-synonyms reach"
@@ -145,9 +155,7 @@ def make_validator(config: SynonymsConfig, progress: Progress = silent) -> Valid
         from pipeline.synonyms.validators.llm import LocalValidator
 
         if not config.llm_model:
-            raise ConfigError(
-                "synonyms.validator is llm, but synonyms.llm_model names no model: name a folder or hub model"
-            )
+            raise ConfigError("synonyms.validator is llm, but synonyms.llm_model is empty: name a folder or hub model")
         return LocalValidator(
             config.llm_model,
             gguf=config.llm_gguf,

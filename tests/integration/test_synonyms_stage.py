@@ -49,11 +49,8 @@ def add_articles(ctx: Context, texts: list[str], days: list[dt.date], seen: dt.d
                 .values(url=f"https://news.test/{day}/{number}", published_at=at, day=day, first_seen_at=seen or at)
                 .returning(articles.c.id)
             ).scalar_one()
-            conn.execute(
-                sa.insert(article_versions).values(
-                    article_id=new, version=1, title=f"{number}호", text=text, content_sha256=str(number), seen_at=seen or at
-                )
-            )
+            version = {"article_id": new, "version": 1, "title": f"{number}호", "text": text}
+            conn.execute(sa.insert(article_versions).values(version | {"content_sha256": "", "seen_at": seen or at}))
 
 
 def add_base(ctx: Context, root: Path, texts: list[str]) -> None:
@@ -82,7 +79,8 @@ def test_aliases_become_groups_valid_for_the_day(ctx: Context) -> None:
     with ctx.store.begin() as conn:
         assert store.groups(conn, LAST) == [], "nothing is valid before it is validated"
     report = validate(ctx, run_id)
-    assert report.accepted > 0 and report.groups > 0
+    assert report.accepted > 0
+    assert report.groups > 0
     with ctx.store.begin() as conn:
         groups = store.groups(conn, LAST)
         run = store.run(conn, run_id)
@@ -92,10 +90,13 @@ def test_aliases_become_groups_valid_for_the_day(ctx: Context) -> None:
     assert not any("홍길동" in w or w.isdigit() for g in groups for w in g.words), "an age is no alias"
     accepted = {(p.a, p.b) for p in pairs if p.verdict == "accepted"}
     assert all((a, b) in accepted for g in groups for a in g.words for b in g.words if a < b)
-    assert run.status == "validated" and run.validator is not None
+    assert run.status == "validated"
+    assert run.validator is not None
     assert run.validator["proofs"][0]["validator"] == "rules"
-    assert ctx.artifacts.has(run.embeddings or "") and ctx.artifacts.has(run.clusters or "")
-    assert len(run.calibration) == 2 and run.calibration[0]["threshold"] is not None
+    assert ctx.artifacts.has(run.embeddings or "")
+    assert ctx.artifacts.has(run.clusters or "")
+    assert len(run.calibration) == 2
+    assert run.calibration[0]["threshold"] is not None
 
 
 def test_discovering_and_validating_again_changes_nothing(ctx: Context) -> None:
@@ -116,7 +117,8 @@ def test_two_at_once_make_one_run(ctx: Context) -> None:
     with ctx.store.begin() as conn:
         runs = conn.execute(sa.select(synonym_runs.c.id)).scalars().all()
         pairs = conn.execute(sa.select(sa.func.count()).select_from(synonym_pairs)).scalar_one()
-        assert ids == set(runs) and len(runs) == 1
+        assert ids == set(runs)
+        assert len(runs) == 1
         assert pairs == len(store.pairs(conn, runs[0]))
 
 
@@ -154,7 +156,8 @@ def test_groups_are_valid_until_the_next_run_also_when_backfilled(ctx: Context) 
 
 def test_a_validator_that_is_not_proven_leaves_cluster_pairs_pending(ctx: Context) -> None:
     run_id = discover(ctx, as_of())
-    strict = Context(ctx.config.model_copy(update={"synonyms": ctx.config.synonyms.model_copy(update={"validator_min_auc": 1.0})}))
+    stricter = ctx.config.synonyms.model_copy(update={"validator_min_auc": 1.0})
+    strict = Context(ctx.config.model_copy(update={"synonyms": stricter}))
     strict.__dict__.update(store=ctx.store, artifacts=ctx.artifacts)
     with ctx.store.begin() as conn:
         conn.execute(
@@ -163,7 +166,8 @@ def test_a_validator_that_is_not_proven_leaves_cluster_pairs_pending(ctx: Contex
             )
         )
     report = validate(strict, run_id)
-    assert not report.proofs[0].counts and "not proven" in report.proofs[0].sentence
+    assert not report.proofs[0].counts
+    assert "not proven" in report.proofs[0].sentence
     with ctx.store.begin() as conn:
         verdicts = {(p.a, p.b): p.verdict for p in store.pairs(conn, run_id)}
         assert verdicts["가", "나"] == "pending"

@@ -12,8 +12,8 @@ from typing import Any
 
 from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import Progress, silent
-from pipeline.synonyms.validators.proof import Question
 from pipeline.synonyms.validators.prompt import NO, YES, askable, prompt
+from pipeline.synonyms.validators.proof import Question
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -95,7 +95,9 @@ def prove(
             f"({FEWEST} of each are needed), so its verdicts are recorded and do not count."
         )
     elif not counts:
-        sentence = f"{name} is not proven: AUC {auc:.2f} is below {min_auc:.2f}, so its verdicts are recorded and do not count."
+        sentence = (
+            f"{name} is not proven: AUC {auc:.2f} is below {min_auc:.2f}, so its verdicts are noted and do not count."
+        )
     else:
         sentence = (
             f"{name} is proven: AUC {auc:.2f} on {len(positive)} known synonyms and {len(negative)} non-synonyms."

@@ -20,8 +20,8 @@ from typing import Any
 from pipeline.errors import ConfigError, UnavailableError
 from pipeline.progress import Progress, silent
 from pipeline.synonyms.validators.llm import REFUSED
-from pipeline.synonyms.validators.proof import Question
 from pipeline.synonyms.validators.prompt import INSTRUCTION, askable, question
+from pipeline.synonyms.validators.proof import Question
 
 _LARGEST = 1 << 20  # bytes of an answer that are read
 _FORMAT = ' JSON 객체 하나로만 답합니다: {"synonyms": true 또는 false, "confidence": 0에서 1 사이의 수}'
@@ -83,7 +83,7 @@ class ServerValidator:
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get("OPENAI_API_KEY"):
             headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(self._url, json.dumps(body).encode(), headers)
+        request = urllib.request.Request(self._url, json.dumps(body).encode(), headers)  # noqa: S310 (http, https)
         reason = ""
         for attempt in range(self._retries + 1):
             if attempt:
