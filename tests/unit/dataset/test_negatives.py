@@ -64,7 +64,7 @@ def test_the_same_story_near_duplicates_and_too_good_answers_are_no_negatives():
         "속보 " + positive,  # near-duplicate
         "기준금리 인하에 은행들도 움직인다",  # the same story
         "기준금리 기준금리 기준금리",  # scores more than the positive
-        "기준금리와 관계없는 축구 소식이 길게 이어진다 그리고 또 이어진다 계속해서 이어진다",
+        "선거구 기준을 다시 정한다는 소식이 길게 이어진다",
         *collection(30),
     ]
     mined = mine(

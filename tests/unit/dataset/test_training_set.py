@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings as examined
 from hypothesis import strategies as st
 
 from pipeline.config import Config
@@ -131,6 +131,7 @@ def test_older_windows_are_replayed_and_the_newest_weigh_most():
     assert weight_of(0, 180, 0.25) == 1 and weight_of(180, 180, 0.25) == 0.5 and weight_of(9999, 180, 0.25) == 0.25
 
 
+@examined(deadline=None, max_examples=40)
 @given(st.integers(1, 60), st.integers(1, 300), st.floats(0, 1))
 def test_replay_never_gives_more_than_asked_and_keeps_the_order(most, count, share):
     articles = [item(n, age=(n * 7) % 500) for n in range(1, count + 1)]
@@ -140,6 +141,7 @@ def test_replay_never_gives_more_than_asked_and_keeps_the_order(most, count, sha
     assert ids == [a.id for a in articles if a.id in set(ids)]
 
 
+@examined(deadline=None, max_examples=60)
 @given(st.text(max_size=400), st.integers(10, 80), st.integers(1, 4))
 def test_passages_hold_their_bounds(text, size, most):
     found = passages(text, size, most, 5)

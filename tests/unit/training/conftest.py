@@ -1,10 +1,14 @@
 """A training set and a start, small enough to train in a second."""
 
 import json
+import os
 import random
 from pathlib import Path
 
 import pytest
+
+# Two threads of a tiny model wait for one another most of the time, the more the busier the machine is.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.tiny import WORDS, tiny_encoder
 

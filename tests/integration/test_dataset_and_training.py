@@ -1,0 +1,186 @@
+"""Training sets, jobs and models over a real Postgres: point in time, idempotent, held out means held out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline.asof import AsOf
+from pipeline.config import Config
+from pipeline.dataset import build
+from pipeline.dataset.passages import normalised
+from pipeline.querysets import Corpus, QuerySet
+from pipeline.store import datasets, models
+from pipeline.store.schema import generations, query_sets, training_sets
+from pipeline.training import make_job, register, run_job
+from pipeline.vectors import Vectors
+from tests.temporal_data import Given, open_context, put_articles
+from tests.tiny import WORDS, tiny_encoder
+
+FIRST = dt.date(2026, 1, 1)
+CONFIG = Config.model_validate(
+    {
+        "dataset": {
+            "holdout_queries_min": 8, "anchor_queries": 6, "anchor_corpus": 20, "corpus_size": 60,
+            "min_passage_chars": 20, "passage_chars": 200,
+        },
+        "training": {
+            "steps": 4, "batch_passages": 8, "micro_batch": 8, "min_active": 0, "max_active_share": 1.0,
+            "validation_queries": 4, "checkpoint_every": 2,
+        },
+        "encoder": {"max_active": 64},
+    }
+)  # fmt: skip
+
+
+def some(day: int, count: int, seed: int) -> list[Given]:
+    draw = random.Random(seed)
+    words = [w for w in WORDS.split() if not w.startswith("##") and len(w) > 1]
+    found = []
+    for _ in range(count):
+        sentences = [" ".join(draw.choices(words, k=7)) + "." for _ in range(5)]
+        found.append(Given(FIRST + dt.timedelta(days=day), " ".join(sentences), title=" ".join(draw.sample(words, 5))))
+    return found
+
+
+@pytest.fixture
+def ctx(database: str, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("GARAM_STATE", str(tmp_path / "state"))
+    context = open_context(database, tmp_path, CONFIG)
+    put_articles(context, [one for day in range(20) for one in some(day, 5, day)])
+    yield context
+    context.store.close()
+
+
+def put_base(ctx, folder: Path) -> models.Model:
+    encoder = tiny_encoder(folder)
+    with ctx.store.begin() as conn:
+        name = ctx.artifacts.put(folder, "base")
+        models.register(conn, artifact=name, kind="base", vocabulary_hash=encoder.vocabulary_hash, card={})
+        found = models.base(conn)
+    assert found is not None
+    return found
+
+
+def as_of(ctx, day: int = 19) -> AsOf:
+    return AsOf(FIRST + dt.timedelta(days=day), ctx.store.settle())
+
+
+def read(ctx, training_set_id: int):
+    with ctx.store.begin() as conn:
+        row = datasets.training_set(conn, training_set_id)
+        sets = {held.name: held for held in datasets.query_sets_by_id(conn, row.query_set_ids)}
+    folder = ctx.artifacts.get(row.artifact)
+    rows = {
+        name: [json.loads(line) for line in (folder / f"{name}.jsonl").read_text("utf-8").splitlines()]
+        for name in ("passages", "examples")
+    }
+    return row, sets, rows
+
+
+def test_held_out_is_held_out_and_built_once(ctx):
+    now = as_of(ctx)
+    first = build(ctx, now)
+    row, sets, rows = read(ctx, first)
+    fresh = QuerySet.read(ctx.artifacts.get(sets["fresh"].artifact))
+    anchor = QuerySet.read(ctx.artifacts.get(sets["anchor"].artifact))
+    corpus = Corpus.read(ctx.artifacts.get(fresh.corpus))
+    assert len(fresh.queries) >= 8 and len(anchor.queries) == 6
+    assert not any(corpus.titles) and len(corpus) == 60
+
+    trained = {passage["article_id"] for passage in rows["passages"]}
+    judged = {int(doc) for q in [*fresh.queries, *anchor.queries] for doc in q.relevant}
+    assert trained and not trained & judged
+    assert max(p["day"] for p in rows["passages"]) < row.report["first_held_out_day"]
+    asked = {normalised(example["query"]) for example in rows["examples"]}
+    assert not asked & {normalised(q.text) for q in [*fresh.queries, *anchor.queries]}
+    # The anchor's documents are among the corpus's, with the same text: their vectors are the same rows.
+    assert set(Corpus.read(ctx.artifacts.get(anchor.corpus)).texts) <= set(corpus.texts)
+
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(build(ctx, now))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [first, first]
+    with ctx.store.begin() as conn:
+        assert conn.execute(sa.select(sa.func.count()).select_from(training_sets)).scalar_one() == 1
+        assert conn.execute(sa.select(sa.func.count()).select_from(query_sets)).scalar_one() == 2
+
+
+def test_an_as_of_is_the_same_later_and_the_anchor_stays(ctx):
+    early = as_of(ctx, 15)
+    one = read(ctx, build(ctx, early))
+    put_articles(ctx, [*some(15, 5, 100), *some(20, 20, 101)])
+    with ctx.store.begin() as conn:
+        conn.execute(sa.delete(training_sets))
+    again = read(ctx, build(ctx, early))
+    assert again[0].artifact == one[0].artifact
+    assert {n: s.artifact for n, s in again[1].items()} == {n: s.artifact for n, s in one[1].items()}
+    late = read(ctx, build(ctx, as_of(ctx, 20)))
+    assert late[1]["anchor"].id == one[1]["anchor"].id
+    assert late[1]["fresh"].artifact != one[1]["fresh"].artifact
+    # What was held out in the first round may be learned from now; what the anchor asks never.
+    anchored = set(one[1]["anchor"].report["held_out"])
+    assert not anchored & {p["article_id"] for p in late[2]["passages"]}
+    assert {p["day"] for p in late[2]["passages"]} & {one[0].report["first_held_out_day"]}
+
+
+def test_a_job_makes_one_model_however_often_it_runs(ctx, tmp_path):
+    base = put_base(ctx, tmp_path / "base")
+    training_set_id = build(ctx, as_of(ctx))
+    job = make_job(ctx, training_set_id)
+    assert job == make_job(ctx, training_set_id)
+    result = run_job(ctx.artifacts, job)
+    model_id = register(ctx, job, result)
+    assert register(ctx, job, result) == model_id
+    with ctx.store.begin() as conn:
+        model = models.get(conn, model_id)
+    assert (model.parent_id, model.training_set_id, model.vectors) == (base.id, training_set_id, result.vectors)
+    assert model.vocabulary_hash == base.vocabulary_hash and model.card["training_set"]
+
+    # From nothing, as on another worker: the same artifacts.
+    import shutil
+
+    shutil.rmtree(tmp_path / "state")
+    assert run_job(ctx.artifacts, job).model == result.model
+    _, sets, _ = read(ctx, training_set_id)
+    vectors = Vectors.read(ctx.artifacts.get(result.vectors))
+    for held in sets.values():
+        corpus = Corpus.read(ctx.artifacts.get(QuerySet.read(ctx.artifacts.get(held.artifact)).corpus))
+        assert vectors.missing(corpus.texts) == []
+        assert vectors.rows(corpus.texts).getnnz(axis=1).max() <= 64
+
+
+def test_the_next_round_starts_from_the_head_and_reuses_the_champions_vectors(ctx, tmp_path):
+    put_base(ctx, tmp_path / "base")
+    first_job = make_job(ctx, build(ctx, as_of(ctx, 15)))
+    first_id = register(ctx, first_job, run_job(ctx.artifacts, first_job))
+    with ctx.store.begin() as conn:
+        champion = models.get(conn, first_id)
+        conn.execute(
+            sa.insert(generations).values(
+                model_id=first_id, index_name="news-g0001", content_hash="x", status="live", settings={}
+            )
+        )
+    second_job = make_job(ctx, build(ctx, as_of(ctx, 19)))
+    result = run_job(ctx.artifacts, second_job)
+    second_id = register(ctx, second_job, result)
+    with ctx.store.begin() as conn:
+        second, after = models.get(conn, second_id), models.get(conn, first_id)
+    assert second.parent_id == first_id
+    before = Vectors.read(ctx.artifacts.get(champion.vectors))
+    both = Vectors.read(ctx.artifacts.get(after.vectors))
+    assert after.vectors == result.champion_vectors != champion.vectors
+    assert both.model == champion.artifact and both.keys[: len(before.keys)] == before.keys
+    # A backfill does not start from its future.
+    backfill = make_job(ctx, build(ctx, as_of(ctx, 12)))
+    described = json.loads((ctx.artifacts.get(backfill) / "job.json").read_text())
+    assert described["parent"].startswith("base-")
