@@ -1,0 +1,108 @@
+"""Korean text in one form."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.text.normalise import clean_body, clean_title, is_advertisement, language, normalise, rules
+
+BODY = "정부가 새 대책을 발표했다."
+
+
+@pytest.mark.parametrize(
+    ("where", "example"), [(rule.where, example) for rule in rules("boilerplate") for example in rule.examples]
+)
+def test_each_boilerplate_rule_removes_its_examples(where: str, example: str) -> None:
+    text = {
+        "end": f"{BODY} {example}",
+        "start": f"{example}{BODY}",
+        "line": f"{BODY}\n{example}\n끝으로 덧붙였다.",
+        "any": f"정부가 {example} 새 대책을 발표했다.",
+    }[where]
+    expected = f"{BODY}\n끝으로 덧붙였다." if where == "line" else BODY
+    assert clean_body(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "저작권자는 무단 복제에 대해 소송을 냈다.",
+        "홍길동 기자는 이날 상을 받았다.",
+        "사진 속 인물은 김 씨로 밝혀졌다.",
+        "법원은 무단 배포를 금지하라고 판결했다.",
+        "경찰은 제보를 기다린다고 밝혔다.",
+    ],
+)
+def test_sentences_about_such_things_stay(text: str) -> None:
+    assert clean_body(text) == text
+
+
+@pytest.mark.parametrize("example", [example for rule in rules("advertisement") for example in rule.examples])
+def test_advertisements_are_marked(example: str) -> None:
+    assert is_advertisement(example)
+
+
+@pytest.mark.parametrize("title", ["광고 시장 10% 성장", "AD카드 도입 논의", "PR의 시대"])
+def test_news_about_advertising_is_news(title: str) -> None:
+    assert not is_advertisement(title)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (unicodedata.normalize("NFD", "한국 경제"), "한국 경제"),
+        ("ＡＢＣ　１２３％", "ABC 123%"),
+        ("㈜가람 ㎏ ㎡", "(주)가람 kg m2"),
+        ("ﾡﾢ", normalise("ﾡﾢ")),
+        ("ㅋㅋㅋ ㅠㅠ", "ㅋㅋㅋ ㅠㅠ"),
+        ("ⓒ 가람", "ⓒ 가람"),
+        ("가\u200b나\ufeff다\u00ad라\u202e마", "가나다라마"),
+        ("하나\u00a0\u3000둘\t셋", "하나 둘 셋"),
+        ("첫 줄\r\n\r\n \n둘째 줄\u2028셋째", "첫 줄\n둘째 줄\n셋째"),
+        ("널\x00문자", "널문자"),
+        ("짝없는\ud800서로게이트", "짝없는서로게이트"),
+        ("“따옴표”는 그대로…", "“따옴표”는 그대로…"),
+    ],
+)
+def test_one_form_of_each_letter(text: str, expected: str) -> None:
+    assert normalise(text) == expected
+
+
+@given(st.text(alphabet=st.characters(), max_size=80))
+def test_normalising_again_changes_nothing_and_can_be_stored(text: str) -> None:
+    once = normalise(text)
+    assert normalise(once) == once
+    assert unicodedata.is_normalized("NFC", once)
+    assert "\x00" not in once
+    once.encode("utf-8")
+
+
+@given(st.text(max_size=200))
+def test_cleaning_a_body_again_changes_nothing(text: str) -> None:
+    once = clean_body(text)
+    assert clean_body(once) == once
+
+
+def test_a_title_is_one_line() -> None:
+    assert clean_title(" 제목\n 둘째\t줄 ") == "제목 둘째 줄"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("삼성전자 주가 상승", "ko"),
+        ("美 대법 關稅 제동", "ko"),
+        ("Samsung Electronics (삼성) shares rise sharply on strong earnings report today", "en"),
+        ("Samsung shares rise", "en"),
+        ("日本の首相が訪韓した", "ja"),
+        ("中国经济增长放缓", "zh"),
+        ("12345 !!!", "und"),
+        ("HBM4·AI GPU 수요 폭발… SK hynix", "ko"),
+    ],
+)
+def test_language_by_letters(text: str, expected: str) -> None:
+    assert language(text) == expected

@@ -1,0 +1,91 @@
+"""Feeds as they really are: hostile, malformed and odd payloads, each with what it must give."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import BadInputError
+from pipeline.news.parse import Feed, parse
+from tests.unit.news.feed_cases import CASES, Case
+
+URL = "https://news.garam.example/rss.xml"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_case_gives_what_it_must(case: Case) -> None:
+    started = time.process_time()
+    if case.refused:
+        with pytest.raises(BadInputError, match=case.refused):
+            parse(case.data, url=URL, content_type=case.content_type)
+    else:
+        feed = parse(case.data, url=URL, content_type=case.content_type)
+        if case.titles is not None:
+            assert [item.title for item in feed.items] == case.titles
+        if case.texts is not None:
+            assert [" ".join(item.text.split()) for item in feed.items] == case.texts
+        if case.urls is not None:
+            assert [item.url for item in feed.items] == case.urls
+        if case.dates is not None:
+            assert [item.published_raw for item in feed.items] == case.dates
+        assert len(feed.errors) == case.errors
+    assert time.process_time() - started < 5
+
+
+def test_there_are_enough_cases() -> None:
+    assert len(CASES) >= 150
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+def _whole(data: bytes) -> Feed | None:
+    try:
+        feed = parse(data, url=URL)
+    except BadInputError as error:
+        assert str(error)
+        return None
+    for item in feed.items:
+        assert item.url.startswith(("http://", "https://"))
+        assert item.title.strip() or item.text.strip()
+        assert "<script" not in (item.title + item.text).lower()
+    return feed
+
+
+_PIECES = st.sampled_from(
+    [
+        b"<rss version='2.0'>", b"<channel>", b"<item>", b"</item>", b"<title>", b"</title>", b"<link>", b"</link>",
+        b"https://a.kr/1", b"<![CDATA[", b"]]>", b"<!--", b"-->", b"&amp;", b"&#0;", b"&nope;", b"<!DOCTYPE a [", b"]>",
+        b"<!ENTITY a 'b'>", b"<description>", b"</description>", b"<script>", b"\xc7\xd1\xb1\xdb", "한글".encode(), b"\x00",
+        b"\xff\xfe", b"<?xml version='1.0' encoding='euc-kr'?>", b"<feed xmlns='http://www.w3.org/2005/Atom'>", b"<entry>",
+        b"</entry>", b"<pubDate>", b"2026-02-03", b"</pubDate>", b"{", b'"items":[', b"}", b"]", b"<urlset>", b"<url><loc>",
+        b"<a href='", b"'>", b"<", b">", b"&lt;", b"<guid>", b"<media:title>", b"<dc:date>", b"xmlns:dc='x'",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(_PIECES | st.binary(max_size=12), max_size=40).map(b"".join))
+def test_nothing_breaks_the_parser(data: bytes) -> None:
+    _whole(data)
+
+
+@settings(max_examples=150, deadline=2000)
+@given(st.integers(0, 10_000), st.integers(0, 255), st.sampled_from([case for case in CASES if len(case.data) < 5000]))
+def test_one_wrong_byte_breaks_nothing(at: int, byte: int, case: Case) -> None:
+    if case.data:
+        data = bytearray(case.data)
+        data[at % len(data)] = byte
+        _whole(bytes(data))
+
+
+@settings(max_examples=100, deadline=2000)
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=10), lambda c: st.lists(c, max_size=4) | st.dictionaries(st.sampled_from(["url", "id", "title", "content_html", "tags", "date_published"]), c, max_size=5), max_leaves=12))  # fmt: skip
+def test_json_of_any_shape(value: object) -> None:
+    _whole(
+        json.dumps(
+            {"version": "https://jsonfeed.org/version/1.1", "items": [value, {"url": "/1", "title": "가"}]}
+        ).encode()
+    )
