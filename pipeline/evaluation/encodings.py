@@ -60,7 +60,7 @@ class Ranker:
         """The model itself: loaded for its tokenizer, its query weights and texts without a vector."""
         from pipeline.encoder import Encoder
 
-        return Encoder.load(self._folder, device=None)
+        return Encoder.load(self._folder, max_length=self._config.max_length)
 
     def queries(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Queries as rows (n, V)."""

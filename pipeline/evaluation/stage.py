@@ -114,10 +114,8 @@ def evaluate(ctx: Context, model_id: int, *, progress: Progress = silent) -> int
 def _measure(ctx: Context, plan: _Plan, progress: Progress) -> tuple[dict[str, Any], str]:
     rankers = {CANDIDATE: _ranker(ctx, plan.candidate, [plan.candidate.vectors], plan.candidate_weights, progress)}
     if plan.champion is not None:
-        made = plan.candidate.card.get("champion_vectors")
-        rankers[CHAMPION] = _ranker(
-            ctx, plan.champion, [plan.champion.vectors, str(made) if made else None], plan.champion_weights, progress
-        )
+        # Registering the candidate gave the champion's row the vectors that the training job made for it.
+        rankers[CHAMPION] = _ranker(ctx, plan.champion, [plan.champion.vectors], plan.champion_weights, progress)
     measured: list[SetResult] = []
     servable: Mapping[str, Any] = {}
     for corpus, sets in _by_corpus(ctx, plan):

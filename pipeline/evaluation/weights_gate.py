@@ -136,7 +136,6 @@ def _not_worse(
 
     with ctx.store.begin() as conn:
         fresh = evaluations.newest_fresh(conn)
-        made = evaluations.champion_vectors(conn, champion.id) if champion else []
     if champion is None or live is None:
         return unjudged("there is no champion yet")
     if champion.vocabulary_hash != weights.vocabulary_hash:
@@ -151,7 +150,7 @@ def _not_worse(
     ranker = Ranker(
         champion.artifact,
         ctx.artifacts.get(champion.artifact),
-        vectors=read_vectors(ctx.artifacts, [champion.vectors, *made]),
+        vectors=read_vectors(ctx.artifacts, [champion.vectors]),
         config=ctx.config.encoder,
         progress=progress,
     )

@@ -264,17 +264,3 @@ def newest_decision_of_day(conn: Connection, day: dt.date) -> Decision | None:
     )
     row = conn.execute(query).one_or_none()
     return Decision(*row) if row is not None else None
-
-
-def champion_vectors(conn: Connection, model_id: int, *, most: int = 3) -> list[str]:
-    """Artifacts of a champion's vectors that training jobs made for candidates judged against it, the newest first."""
-    made = models.c.card["champion_vectors"].as_string()
-    query = (
-        sa.select(made)
-        .join(evaluations, evaluations.c.model_id == models.c.id)
-        .join(generations, generations.c.id == evaluations.c.champion_id)
-        .where(generations.c.model_id == model_id, made.is_not(None))
-        .order_by(evaluations.c.id.desc())
-        .limit(most)
-    )
-    return [str(name) for (name,) in conn.execute(query)]
