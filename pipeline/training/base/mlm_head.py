@@ -2,7 +2,7 @@
 
 BERT's head is ``logits = LayerNorm(gelu(A h + a)) . D^T + c``. Here
 
-* ``A h + a`` whitens the hidden states (zero mean, unit covariance, by ZCA) and adds ``SHIFT``: from there on gelu is
+* ``A h + a`` whitens the states (zero mean, round covariance within tokens) and adds ``SHIFT``: from there on gelu is
   the identity, and LayerNorm takes the shift off again. So the head is linear at the start, with weights of ordinary
   size (made linear by tiny weights, as in ``shared/tools/e5/mlm_head.py``, it changes wildly in AdamW's first steps);
 * a row ``D_v`` is the mean of the whitened states over the occurrences of token v, as in linear discriminant
@@ -64,14 +64,28 @@ def hidden_states(model: Any, tokenizer: Any, texts: Sequence[str], max_length: 
     return States(torch.cat(rows), torch.cat(ids), torch.cat(numbers))
 
 
-def whitening(rows: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """(A, a) such that ``A h + a`` has zero mean and about unit covariance: A (H, H), a (H,)."""
-    mean = rows.mean(dim=0)
-    centred = (rows - mean).double()
-    covariance = centred.T @ centred / len(rows)
+def whitening(rows: Tensor, ids: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """(A, a) such that ``A h + a`` has zero mean, deviation 1, and a round covariance *within* tokens.
+
+    ``rows`` (T, H) are states of the tokens ``ids`` (T,); A is (H, H), a is (H,).
+
+    The covariance is taken around the mean of each token that occurs twice or more (Fisher's discriminant): what
+    varies from text to text for one and the same token is damped, what tells tokens apart is kept.
+    """
+    size = int(ids.max()) + 1
+    counts = torch.bincount(ids, minlength=size).float()
+    means = torch.zeros(size, rows.shape[1]).index_add_(0, ids, rows) / counts.clamp(min=1).unsqueeze(1)
+    often = counts[ids] > 1
+    if int(often.sum()) < rows.shape[1]:
+        raise BadInputError("The texts are too few to fit a masked-LM head on: give some hundred passages.")
+    weight = (counts / (counts - 1).clamp(min=1)).sqrt()[ids[often]].unsqueeze(1)
+    centred = ((rows[often] - means[ids[often]]) * weight).double()
+    covariance = centred.T @ centred / len(centred)
     values, vectors = torch.linalg.eigh(covariance)
-    matrix = (vectors * (values + ridge * values.mean()).rsqrt()) @ vectors.T
-    return matrix.float(), -(matrix.float() @ mean)
+    matrix = ((vectors * (values.clamp(min=0) + ridge * values.mean()).rsqrt()) @ vectors.T).float()
+    mean = rows.mean(dim=0)
+    matrix = matrix / ((rows - mean) @ matrix.T).std()
+    return matrix, -(matrix @ mean)
 
 
 def class_means(z: Tensor, ids: Tensor, prior: Tensor) -> Tensor:
@@ -149,9 +163,9 @@ def fit_head(
         raise BadInputError("A masked-LM head needs texts to be fitted on: give at least two.")
     cut = min(settings.fit_texts, len(texts) // 2)
     states = hidden_states(model, tokenizer, texts[:cut], settings.max_length)
-    matrix, shift = whitening(states.rows, settings.ridge)
-    z = torch.nn.functional.layer_norm(states.rows @ matrix.T + shift, (states.rows.shape[1],))
     ordinary = torch.tensor(~blocked)[states.ids]
+    matrix, shift = whitening(states.rows[ordinary], states.ids[ordinary], settings.ridge)
+    z = torch.nn.functional.layer_norm(states.rows @ matrix.T + shift, (states.rows.shape[1],))
     embeddings = model.get_input_embeddings().weight.detach().float().cpu()
     prior = predicted_rows(z[ordinary], states.ids[ordinary], embeddings, settings.ridge)
     rows = class_means(z[ordinary], states.ids[ordinary], prior)

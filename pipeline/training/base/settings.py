@@ -16,11 +16,11 @@ class Strict(BaseModel):
 class AdaptationSettings(Strict):
     """Self-distillation from the old vocabulary to the new one."""
 
-    steps: int = Field(default=150, ge=0, description="optimizer steps; 0 leaves the transplanted model untrained")
+    steps: int = Field(default=120, ge=0, description="optimizer steps; 0 leaves the transplanted model untrained")
     batch_size: int = Field(default=32, ge=1, description="texts per step")
     window_characters: int = Field(default=130, ge=20, description="characters of a text that a step reads")
     max_length: int = Field(default=128, ge=8, le=512, description="tokens of a window that are read at most")
-    learning_rate: float = Field(default=1e-4, gt=0, description="AdamW, all weights but the word embeddings, per step")
+    learning_rate: float = Field(default=2e-4, gt=0, description="AdamW, all weights but the word embeddings, per step")
     embedding_learning_rate: float = Field(default=1e-3, gt=0, description="AdamW, word embeddings, per step")
     seed: int = Field(default=0, ge=0, description="of the order of texts and windows")
 
@@ -46,7 +46,9 @@ class BaseSettings(Strict):
         default=16_000, ge=3_000, le=32_000, description="tokens of the new vocabulary at most"
     )
     vocabulary_min_count: int = Field(default=2, ge=1, description="occurrences that a word needs to be counted")
-    layers: int = Field(default=12, ge=1, description="transformer layers that are kept, evenly spaced")
+    layers: int = Field(
+        default=6, ge=1, description="transformer layers that are kept, evenly spaced: 6 for two cores, 12 for a GPU"
+    )
     max_length: int = Field(default=256, ge=16, le=512, description="tokens of a text that the encoder reads")
     adaptation: AdaptationSettings = AdaptationSettings()
     head: HeadSettings = HeadSettings()
