@@ -228,13 +228,8 @@ def _join_stories(conn: Connection, touched: dict[int, Entry], likeness: Likenes
         "i": [r[2] for r in rows],
         "most": _MOST_CANDIDATES,
     }
-    stories = dict(
-        conn.execute(
-            sa.select(articles.c.id, sa.func.coalesce(articles.c.story_id, articles.c.id)).where(
-                articles.c.id.in_(list(touched))
-            )
-        ).tuples().all()
-    )  # fmt: skip
+    own_story = sa.select(articles.c.id, sa.func.coalesce(articles.c.story_id, articles.c.id))
+    stories = {row[0]: row[1] for row in conn.execute(own_story.where(articles.c.id.in_(list(touched))))}
     found = {id_: (e.fingerprint, e.published_at) for id_, e in touched.items()}
     parent: dict[int, int] = {}
 

@@ -1,0 +1,216 @@
+# ruff: noqa: E501 - rows are read best on one line
+"""What the crawler refuses to be led to, and how much it takes: real sockets on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import ipaddress
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from pipeline.config.news import NewsConfig
+from pipeline.errors import BadInputError, GaramError, UnavailableError
+from pipeline.news import robots, schedule
+from pipeline.news.fetch import Answer, Fetcher, ForbiddenAddressError
+
+OPEN = NewsConfig(allow_loopback=True, max_bytes=100_000, total_timeout_s=3, connect_timeout_s=2)
+CLOSED = NewsConfig(max_bytes=100_000)
+PAGES: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
+
+
+def page(path: str, body: bytes = b"", status: int = 200, *, length: bool = True, **headers: str) -> None:
+    """A page of the test's server."""
+
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for key, value in headers.items():
+            handler.send_header(key.replace("_", "-"), value)
+        if length:
+            handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    PAGES[path] = send
+
+
+def slow(handler: BaseHTTPRequestHandler) -> None:
+    """A server that never ends."""
+    handler.send_response(200)
+    handler.end_headers()
+    try:
+        for _ in range(100):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            threading.Event().wait(0.1)
+    except OSError:
+        return
+
+
+page("/ok", b"fine")
+page("/gzip", gzip.compress(b"packed"), Content_Encoding="gzip")
+page("/deflate", zlib.compress(b"packed"), Content_Encoding="deflate")
+page("/raw-deflate", zlib.compress(b"packed")[2:-4], Content_Encoding="deflate")
+page("/bomb", gzip.compress(b"\0" * 50_000_000), Content_Encoding="gzip")
+page("/large", b"x" * 200_000)
+page("/brotli", b"x", Content_Encoding="br")
+page("/damaged", b"not packed at all", Content_Encoding="gzip")
+page("/cut", gzip.compress(b"packed" * 1000)[:-12], Content_Encoding="gzip")
+page("/circle", status=302, Location="/circle2")
+page("/circle2", status=302, Location="/circle")
+page("/moved", status=301, Location="/ok")
+page("/to-metadata", status=302, Location="http://169.254.169.254/latest/meta-data/")
+page("/to-file", status=302, Location="file:///etc/passwd")
+page("/to-nothing", status=302, Location="http://[::1/")
+for hop in range(10):
+    page(f"/hop{hop}", status=302, Location=f"/hop{hop + 1}")
+PAGES["/slow"] = slow
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            PAGES.get(self.path, lambda h: h.send_error(404))(self)
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield f"http://127.0.0.1:{http.server_address[1]}"
+    http.shutdown()
+
+
+def get(url: str, config: NewsConfig = OPEN) -> Answer:
+    async def ask() -> Answer:
+        async with Fetcher(config) as fetcher:
+            return await fetcher.get(url)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(("path", "body"), [("/ok", b"fine"), ("/gzip", b"packed"), ("/deflate", b"packed"), ("/raw-deflate", b"packed"), ("/moved", b"fine")])  # fmt: skip
+def test_answers_are_got(server: str, path: str, body: bytes) -> None:
+    answer = get(server + path)
+    assert (answer.status, answer.body) == (200, body)
+    assert answer.moved_to == (f"{server}/ok" if path == "/moved" else "")
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "sentence"),
+    [
+        ("/bomb", BadInputError, "larger than"), ("/large", BadInputError, "larger than"), ("/brotli", BadInputError, "br"),
+        ("/damaged", BadInputError, "damaged"), ("/cut", UnavailableError, "cut off"), ("/circle", BadInputError, "circle"),
+        ("/hop0", BadInputError, "more than 5"), ("/slow", UnavailableError, "within 3 s"),
+        ("/to-metadata", ForbiddenAddressError, "169.254.169.254"), ("/to-file", ForbiddenAddressError, "only http"),
+        ("/to-nothing", BadInputError, "no address"),
+    ],
+)  # fmt: skip
+def test_answers_are_refused(server: str, path: str, error: type[GaramError], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        get(server + path)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "127.1", "0x7f000001", "2130706433", "[::ffff:127.0.0.1]"]
+)
+def test_loopback_in_any_writing_is_refused_by_default(server: str, host: str) -> None:
+    with pytest.raises((ForbiddenAddressError, UnavailableError)):
+        get(f"http://{host}:{server.rpartition(':')[2]}/ok", CLOSED)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "255.255.255.255", "224.0.0.1",
+        "192.0.2.1", "198.18.0.1", "240.0.0.1", "::", "fe80::1", "fc00::1", "ff02::1", "2001:db8::1", "::ffff:10.0.0.1",
+        "::ffff:127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::", "2002:a00:1::",
+    ],
+)  # fmt: skip
+def test_local_networks_are_never_fetched_from(address: str) -> None:
+    assert not Fetcher(OPEN).permitted(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8"])
+def test_the_open_internet_is(address: str) -> None:
+    assert Fetcher(CLOSED).permitted(ipaddress.ip_address(address))
+
+
+def test_a_name_is_connected_to_by_the_address_that_was_checked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS rebinding: the second answer would lead inside; nobody asks a second time."""
+    asked: list[str] = []
+
+    async def rebinding(self: asyncio.AbstractEventLoop, host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        return [(2, 1, 6, "", ("127.0.0.1" if len(asked) == 1 else "10.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", rebinding)
+    assert get(f"http://rebind.example:{server.rpartition(':')[2]}/ok").body == b"fine"
+    assert asked == ["rebind.example"]
+    asked.append("again")
+    with pytest.raises(ForbiddenAddressError):
+        get(f"http://rebind.example:{server.rpartition(':')[2]}/ok")
+
+
+ROBOTS = """
+User-agent: other
+Disallow: /
+
+User-agent: *
+Disallow: /private
+Allow: /private/open
+Disallow: /*.pdf$
+Disallow: /a*b*c
+Crawl-delay: 3
+
+User-agent: Garam
+User-agent: friend
+Disallow: /only
+"""
+
+
+@pytest.mark.parametrize(
+    ("agent", "path", "allowed"),
+    [
+        ("Anyone/1.0", "/", True), ("Anyone/1.0", "/private/x", False), ("Anyone/1.0", "/private/open/x", True),
+        ("Anyone/1.0", "/x.pdf", False), ("Anyone/1.0", "/x.pdf?y", True), ("Anyone/1.0", "/a1b2c3", False),
+        ("Anyone/1.0", "/a1c", True), ("Garam/1.0 (+x)", "/private", True), ("Garam/1.0", "/only/1", False),
+        ("other", "/x", False), ("other", "/robots.txt", True),
+    ],
+)  # fmt: skip
+def test_robots(agent: str, path: str, allowed: bool) -> None:
+    assert robots.read(ROBOTS, agent).allows(f"https://a.kr{path}") is allowed
+
+
+def test_robots_delays_and_patterns_made_to_take_long() -> None:
+    assert robots.read(ROBOTS, "x").delay_s == 3
+    assert not robots.Robots.nobody().allows("https://a.kr/")
+    assert robots.read(f"User-agent: *\nDisallow: /{'*a' * 500}b$", "x").allows("https://a.kr/" + "a" * 5000)
+
+
+def test_intervals_adapt_and_dead_feeds_are_quarantined() -> None:
+    import datetime as dt
+
+    config, now = NewsConfig(), dt.datetime(2026, 2, 3, tzinfo=dt.UTC)
+    assert schedule.after_success(config, now, 1800, items=50, new=40).interval_s == 900
+    assert schedule.after_success(config, now, 1800, items=50, new=0).interval_s > 1800
+    assert schedule.after_success(config, now, 1800, items=50, new=50, ttl_s=7200).at >= now + dt.timedelta(
+        seconds=6800
+    )
+    failures, waits = 0, []
+    for _ in range(config.quarantine_after):
+        state = schedule.after_failure(config, now, 1800, failures)
+        failures = state.failures
+        waits.append(state.at - now)
+    assert waits == sorted(waits)
+    assert state.quarantined_until == now + dt.timedelta(seconds=config.quarantine_s)
+    asked = schedule.retry_after("7200", now)
+    assert schedule.after_failure(config, now, 1800, 0, retry_after=asked).at == now + dt.timedelta(hours=2)
+    assert schedule.retry_after("Tue, 03 Feb 2026 01:00:00 GMT", now) == now + dt.timedelta(hours=1)
+    assert schedule.retry_after("soon", now) is None
