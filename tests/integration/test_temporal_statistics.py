@@ -60,7 +60,7 @@ article = st.tuples(st.integers(0, 14), st.frozensets(st.sampled_from(VOCABULARY
 rounds = st.lists(st.tuples(st.lists(article, max_size=6), st.booleans()), min_size=1, max_size=4)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds, st.randoms(use_true_random=False))
 def test_any_history_of_arrivals_and_removals_agrees_with_the_formula(context, history, chance):
     """Late articles, articles of a known story, and removals before and after counting, at every as-of there was."""
