@@ -15,11 +15,13 @@ import torch
 from pipeline.config import Config
 from pipeline.encoder import Encoder
 from pipeline.errors import BadInputError, ConfigError
+from pipeline.progress import silent
 from pipeline.training import CollapsedError, train
 from pipeline.training import data as training_data
 from pipeline.training.health import check
 from pipeline.training.student import Student
 from pipeline.training.teacher import bm25_matrix
+from pipeline.training.trainer import _Run
 
 
 def settings(**changes):
@@ -38,7 +40,7 @@ def weights(folder: Path) -> str:
 def test_the_loss_falls_and_the_model_loads(training_set, start, tmp_path):
     result = train(training_set, start, tmp_path / "m", settings(steps=60, validation_queries=0))
     first, last = (np.mean([row["in_batch"] for row in part]) for part in (result.history[:5], result.history[-5:]))
-    assert last < 0.8 * first
+    assert last < first - 0.1
     encoder = Encoder.load(tmp_path / "m")
     assert encoder.encode_documents(["금리 인하"]).nnz > 0
     assert (tmp_path / "m" / "curves.svg").read_text().count("<polyline") >= 4
@@ -89,10 +91,15 @@ def test_anothers_checkpoint_is_refused(training_set, start, tmp_path):
 
 
 def test_cached_gradients_are_the_gradients(training_set, start, tmp_path):
-    train(training_set, start, tmp_path / "a", settings(steps=3, validation_queries=0))
-    train(training_set, start, tmp_path / "b", settings(steps=3, validation_queries=0, gradient_cache=True))
-    a, b = (Encoder.load(tmp_path / n).encode_documents(["금리 인하 발표", "코로나19 방역"]).toarray() for n in "ab")
-    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    found = []
+    for cached in (False, True):
+        chosen = settings(validation_queries=0, gradient_cache=cached)
+        run = _Run(training_set, start, chosen, silent, tmp_path / "work", None)
+        run._step(run.plan[0], 0)
+        found.append({name: p.grad for name, p in run.weights.items() if p.grad is not None})
+    assert found[0].keys() == found[1].keys() and len(found[0]) > 20
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][name], rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_sampled_columns_are_the_encoders_own_numbers(start):
