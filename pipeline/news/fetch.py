@@ -61,7 +61,9 @@ class Fetcher:
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(config.total_timeout_s, connect=config.connect_timeout_s),
-            limits=httpx.Limits(max_connections=config.concurrency * 2, max_keepalive_connections=config.concurrency),
+            # No connection is kept: the pool knows them by address, and two sites of one address (a CDN) must never
+            # share one, whose certificate was checked for the first of them.
+            limits=httpx.Limits(max_connections=config.concurrency * 2, max_keepalive_connections=0),
             headers={"User-Agent": config.user_agent, "Accept-Encoding": "gzip, deflate"},
         )
 
@@ -133,6 +135,7 @@ class Fetcher:
                     "GET", pinned, headers={**headers, "Host": host_header}, extensions={"sni_hostname": host}
                 )
                 response = await self._client.send(request, stream=True)
+                self._client.cookies.clear()  # for the same reason: they would go to whoever shares the address
                 try:
                     body = await _read(response, max_bytes)
                 finally:

@@ -40,6 +40,7 @@ def page(path: str, body: bytes = b"", status: int = 200, *, length: bool = True
 
 def slow(handler: BaseHTTPRequestHandler) -> None:
     """A server that never ends."""
+    handler.close_connection = True
     handler.send_response(200)
     handler.end_headers()
     try:
@@ -74,6 +75,8 @@ PAGES["/slow"] = slow
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             PAGES.get(self.path, lambda h: h.send_error(404))(self)
 
@@ -109,7 +112,7 @@ def test_answers_are_got(server: str, path: str, body: bytes) -> None:
         ("/damaged", BadInputError, "damaged"), ("/cut", UnavailableError, "cut off"), ("/circle", BadInputError, "circle"),
         ("/hop0", BadInputError, "more than 5"), ("/slow", UnavailableError, "within 3 s"),
         ("/to-metadata", ForbiddenAddressError, "169.254.169.254"), ("/to-file", ForbiddenAddressError, "only http"),
-        ("/to-nothing", BadInputError, "no address"),
+        ("/to-nothing", UnavailableError, "location"),
     ],
 )  # fmt: skip
 def test_answers_are_refused(server: str, path: str, error: type[GaramError], sentence: str) -> None:
@@ -186,6 +189,38 @@ Disallow: /only
 )  # fmt: skip
 def test_robots(agent: str, path: str, allowed: bool) -> None:
     assert robots.read(ROBOTS, agent).allows(f"https://a.kr{path}") is allowed
+
+
+def test_cookies_and_connections_are_not_shared_between_sites(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two names at one address (a CDN): what the first site sets, the second must not get, nor its connection."""
+    seen: list[tuple[str, str | None, int]] = []
+
+    def note(handler: BaseHTTPRequestHandler) -> None:
+        seen.append((handler.headers["Host"], handler.headers.get("Cookie"), handler.client_address[1]))
+        handler.send_response(200)
+        handler.send_header("Set-Cookie", "who=first; Path=/")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    PAGES["/note"] = note
+
+    async def here(self: asyncio.AbstractEventLoop, host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(2, 1, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", here)
+    port = server.rpartition(":")[2]
+
+    async def both() -> None:
+        async with Fetcher(OPEN) as fetcher:
+            await fetcher.get(f"http://first.example:{port}/note")
+            await fetcher.get(f"http://second.example:{port}/note")
+
+    asyncio.run(both())
+    assert [(host, cookie) for host, cookie, _ in seen] == [
+        (f"first.example:{port}", None),
+        (f"second.example:{port}", None),
+    ]
+    assert seen[0][2] != seen[1][2]
 
 
 def test_robots_delays_and_patterns_made_to_take_long() -> None:

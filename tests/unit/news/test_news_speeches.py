@@ -99,7 +99,9 @@ def test_signatures_are_fixed_and_estimate_likeness() -> None:
     other = duplicates.signature(
         "제목", "프로야구 개막전에서 홈팀이 연장 끝에 이겼다 관중은 만원이었고 투수는 완투했다고 한다"
     )
-    assert one and changed and other
+    assert one
+    assert changed
+    assert other
     assert 0.5 < duplicates.similarity(one, changed) < 1
     assert duplicates.similarity(one, other) < 0.1
     assert set(duplicates.bands(one)) & set(duplicates.bands(changed))
