@@ -54,7 +54,7 @@ def tiny_encoder(folder: Path, *, seed: int = 0, max_length: int = 64) -> Encode
         pad_token_id=0,
         initializer_range=0.5,
     )
-    weights = np.linspace(0.5, 2, len(tokens), dtype=np.float32)
+    weights = np.linspace(0.5, 2 + seed / 64, len(tokens), dtype=np.float32)
     encoder = Encoder(BertForMaskedLM(config).eval(), tokenizer, weights, device="cpu", precision="float32")
     encoder.save(folder)
     return encoder

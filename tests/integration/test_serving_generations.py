@@ -279,13 +279,9 @@ def test_old_generations_are_retired(world: World) -> None:
     made = [serving.deploy(world.ctx, world.promoted(n, day=n)) for n in (1, 2, 3)]
     assert world.indices() == [f"{world.alias}-g{number:04d}" for number in made[1:]]
     world.ctx.cluster.create_index(f"{world.alias}-g9999", {})
-    query_models.ensure(
-        world.ctx.cluster,
-        f"{world.alias}-query",
-        query_models.package(
-            world.folder / "model-1", np.full(len(tiny_encoder(world.folder / "any").vocabulary), 5, np.float32)
-        ),
-    )
+    size = len(tiny_encoder(world.folder / "any").vocabulary)
+    orphan = query_models.package(world.folder / "model-1", np.full(size, 5, np.float32))
+    query_models.ensure(world.ctx.cluster, f"{world.alias}-query", orphan)
     report = serving.prune(world.ctx)
     assert report.indices == [f"{world.alias}-g9999"]
     assert len(report.query_models) == 1
