@@ -60,7 +60,14 @@ def run(options: argparse.Namespace) -> Path:
     print(f"{made.report['examples']} examples of {made.report['articles_used']} articles: {made.report['kinds']}")
     base: Path = options.base or _base(config, [config.encoder.document_text(a.text) for a in articles], work, bar)
     result = train(
-        work / "trainingset", base, output, settings, bar, work=work / "training", teacher=base, facts={"parent": str(base)}
+        work / "trainingset",
+        base,
+        output,
+        settings,
+        bar,
+        work=work / "training",
+        teacher=base,
+        facts={"parent": str(base)},
     )
     shutil.copyfile(work / "trainingset" / "report.json", output / "data.json")
     shutil.rmtree(work, ignore_errors=True)
@@ -136,9 +143,13 @@ class _Bar:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="train.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="train.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--config", type=Path, help="configuration file (default: config.yaml)")
-    parser.add_argument("--corpus", type=Path, required=True, help="articles as JSON lines: title, text, published_at ...")
+    parser.add_argument(
+        "--corpus", type=Path, required=True, help="articles as JSON lines: title, text, published_at ..."
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder of the trained model")
     parser.add_argument("--base", type=Path, help="encoder to start from (default: a base is built from the corpus)")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: training.steps)")

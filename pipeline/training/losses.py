@@ -111,7 +111,7 @@ def flops(weights: Tensor, *, keep: Tensor | None = None) -> Tensor:
 def df_flops(
     weights: Tensor, df_share: Tensor, *, alpha: float = 0.1, beta: float = 5.0, keep: Tensor | None = None
 ) -> Tensor:
-    """``sum_j (a_j * mean of w_j)^2`` with ``a_j = 1 / (1 + (x_j^(log_alpha 2) - 1)^beta)``, x_j = df_j / |C| in (0, 1].
+    """``sum_j (a_j * mean of w_j)^2`` with ``a_j = 1 / (1 + (x_j^(log_alpha 2) - 1)^beta)``, x_j = df_j / |C|.
 
     Terms that are in many documents cost more: a rises from 0 to 1 and is 1/2 at ``x = alpha``. ``df_share`` (V,).
     """

@@ -91,12 +91,15 @@ def test_held_out_is_held_out_and_built_once(ctx):
     fresh = QuerySet.read(ctx.artifacts.get(sets["fresh"].artifact))
     anchor = QuerySet.read(ctx.artifacts.get(sets["anchor"].artifact))
     corpus = Corpus.read(ctx.artifacts.get(fresh.corpus))
-    assert len(fresh.queries) >= 8 and len(anchor.queries) == 6
-    assert not any(corpus.titles) and len(corpus) == 60
+    assert len(fresh.queries) >= 8
+    assert len(anchor.queries) == 6
+    assert not any(corpus.titles)
+    assert len(corpus) == 60
 
     trained = {passage["article_id"] for passage in rows["passages"]}
     judged = {int(doc) for q in [*fresh.queries, *anchor.queries] for doc in q.relevant}
-    assert trained and not trained & judged
+    assert trained
+    assert not trained & judged
     assert max(p["day"] for p in rows["passages"]) < row.report["first_held_out_day"]
     asked = {normalised(example["query"]) for example in rows["examples"]}
     assert not asked & {normalised(q.text) for q in [*fresh.queries, *anchor.queries]}
@@ -144,7 +147,8 @@ def test_a_job_makes_one_model_however_often_it_runs(ctx, tmp_path):
     with ctx.store.begin() as conn:
         model = models.get(conn, model_id)
     assert (model.parent_id, model.training_set_id, model.vectors) == (base.id, training_set_id, result.vectors)
-    assert model.vocabulary_hash == base.vocabulary_hash and model.card["training_set"]
+    assert model.vocabulary_hash == base.vocabulary_hash
+    assert model.card["training_set"]
 
     # From nothing, as on another worker: the same artifacts.
     import shutil
@@ -179,7 +183,8 @@ def test_the_next_round_starts_from_the_head_and_reuses_the_champions_vectors(ct
     before = Vectors.read(ctx.artifacts.get(champion.vectors))
     both = Vectors.read(ctx.artifacts.get(after.vectors))
     assert after.vectors == result.champion_vectors != champion.vectors
-    assert both.model == champion.artifact and both.keys[: len(before.keys)] == before.keys
+    assert both.model == champion.artifact
+    assert both.keys[: len(before.keys)] == before.keys
     # A backfill does not start from its future.
     backfill = make_job(ctx, build(ctx, as_of(ctx, 12)))
     described = json.loads((ctx.artifacts.get(backfill) / "job.json").read_text())

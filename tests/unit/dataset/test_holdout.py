@@ -45,7 +45,9 @@ def test_one_day_cannot_be_split():
 
 def test_namesakes_and_other_tellings_answer_too():
     same = [item(1, 1, "같은 제목"), item(2, 1, "같은  제목!"), item(3, 1, "다른 제목", story=1), item(4, 1, "딴소리")]
-    queries = title_queries([same[0], same[1]], same, lambda text: text + "끝", 0.9, trending=["제목"], new_words=["없음"])
+    queries = title_queries(
+        [same[0], same[1]], same, lambda text: text + "끝", 0.9, trending=["제목"], new_words=["없음"]
+    )
     assert len(queries) == 1
     assert set(queries[0].relevant) == {"1", "2", "3"}
     assert queries[0].slices == ("category:경제", "trending")
@@ -61,7 +63,8 @@ def test_the_anchor_has_one_query_a_story_and_its_documents():
     asked, searched = choose_anchor(
         articles, queries=50, documents=30, share_max=0.2, usable=lambda a: a.id % 3 > 0, seed=1
     )
-    assert len(asked) == 20 and len(searched) == 30
+    assert len(asked) == 20
+    assert len(searched) == 30
     assert len({a.story_id for a in asked}) == 20
     assert {a.id for a in asked} <= {a.id for a in searched}
     assert all(a.id % 3 for a in asked)

@@ -11,7 +11,22 @@ from pipeline.dataset.bm25 import BM25, bigrams
 from pipeline.dataset.negatives import mine
 from pipeline.errors import BadInputError, UsageError
 
-WORDS = ["금리", "환율", "수출", "코로나", "백신", "예산", "국회", "반도체", "지진", "축구", "올림픽", "전기차", "은행", "부동산"]
+WORDS = [
+    "금리",
+    "환율",
+    "수출",
+    "코로나",
+    "백신",
+    "예산",
+    "국회",
+    "반도체",
+    "지진",
+    "축구",
+    "올림픽",
+    "전기차",
+    "은행",
+    "부동산",
+]
 
 
 def collection(count: int = 200, seed: int = 1) -> list[str]:
@@ -50,7 +65,8 @@ def test_half_hard_half_random_and_the_same_again():
     first = add_hard_negatives_bm25(pairs, documents, tokenize=str.split, margin=10, near_duplicate=1.0)
     assert first == add_hard_negatives_bm25(pairs, documents, tokenize=str.split, margin=10, near_duplicate=1.0)
     for pair in first:
-        assert len(pair.hard) == 4 and len(pair.random) == 4
+        assert len(pair.hard) == 4
+        assert len(pair.random) == 4
         assert pair.positive not in pair.hard + pair.random
         assert len(set(pair.hard + pair.random)) == 8
         words = set(pair.query.split())

@@ -5,7 +5,8 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings as examined
+from hypothesis import given
+from hypothesis import settings as examined
 from hypothesis import strategies as st
 
 from pipeline.config import Config
@@ -27,7 +28,9 @@ class Item:
     story_id: int
 
 
-def item(number: int, *, age: int = 0, story: int | None = None, title: str | None = None, text: str | None = None) -> Item:
+def item(
+    number: int, *, age: int = 0, story: int | None = None, title: str | None = None, text: str | None = None
+) -> Item:
     body = text or " ".join(
         f"{number}번 기업은 {k}분기 매출이 {number * 7 + k}억원이라고 밝혔다고 {number}일보가 {k}면에서 전했다."
         for k in range(1, 7)
@@ -89,7 +92,8 @@ def test_synonyms_and_aliases_rewrite_up_to_the_ratio():
     none = make(articles, settings=settings(expansion_ratio=0.0), synonym_groups=groups)
     some = make(articles, settings=settings(expansion_ratio=0.5), synonym_groups=groups)
     written = [e for e in some.examples if e["kind"] == "synonym"]
-    assert written and len(written) <= 0.5 * len(none.examples)
+    assert written
+    assert len(written) <= 0.5 * len(none.examples)
     assert all("성적" in e["query"] for e in written)
     assert not any("회사" in e["query"] for e in some.examples)  # below the confidence
     assert {e["kind"] for e in none.examples} == {"title", "sentence"}
@@ -119,16 +123,16 @@ def test_the_same_articles_give_the_same_set(tmp_path):
 
 def test_older_windows_are_replayed_and_the_newest_weigh_most():
     articles = [item(n, age=n % 400) for n in range(1, 2001)]
-    chosen = replayed(
-        articles, newest=DAY, recent_days=30, most=400, replay_share=0.5, half_life=180, seed=1
-    )
+    chosen = replayed(articles, newest=DAY, recent_days=30, most=400, replay_share=0.5, half_life=180, seed=1)
     ages = [(DAY - a.day).days for a in chosen]
     assert len(chosen) == 400
     recent = sum(age < 30 for age in ages)
     assert 140 <= recent <= 200
     months = {a.day.strftime("%Y-%m") for a in chosen}
     assert len(months) == len({a.day.strftime("%Y-%m") for a in articles})  # no month is forgotten
-    assert weight_of(0, 180, 0.25) == 1 and weight_of(180, 180, 0.25) == 0.5 and weight_of(9999, 180, 0.25) == 0.25
+    assert weight_of(0, 180, 0.25) == 1
+    assert weight_of(180, 180, 0.25) == 0.5
+    assert weight_of(9999, 180, 0.25) == 0.25
 
 
 @examined(deadline=None, max_examples=40)

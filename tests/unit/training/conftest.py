@@ -29,7 +29,9 @@ def training_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(60):
         own = draw.sample(words, 6)
         text = " ".join(own + draw.choices(words, k=6))
-        passages.append({"id": f"{number}-0", "article_id": number, "story_id": number // 2, "day": "2026-01-01", "text": text})
+        passages.append(
+            {"id": f"{number}-0", "article_id": number, "story_id": number // 2, "day": "2026-01-01", "text": text}
+        )
         others = [f"{n}-0" for n in draw.sample(range(60), 4) if n // 2 != number // 2]
         for kind, query in (("title", " ".join(own[:3])), ("sentence", " ".join(own[3:]))):
             examples.append(

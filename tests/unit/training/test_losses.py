@@ -52,9 +52,7 @@ def test_temperature_divides_and_excluded_documents_do_not_count():
     kept = [0, 1, 2, 4]
     first = F.cross_entropy(scores[:1, kept] / 0.05, target[:1])
     others = F.cross_entropy(scores[1:] / 0.05, target[1:], reduction="sum")
-    close(
-        losses.in_batch_negatives_loss(scores, target, temperature=0.05, excluded=excluded), (first + others) / 3
-    )
+    close(losses.in_batch_negatives_loss(scores, target, temperature=0.05, excluded=excluded), (first + others) / 3)
 
 
 def test_weights_weigh():
@@ -89,7 +87,8 @@ def test_a_query_without_negatives_costs_nothing_and_breaks_nothing():
     present = torch.tensor([[True, True, False], [False, False, False]])
     value = losses.contrastive_loss_with_hard_negatives(p, n, present=present, triplet_margin=1.0)
     value.backward()
-    assert torch.isfinite(p.grad).all() and p.grad[1] == 0
+    assert torch.isfinite(p.grad).all()
+    assert p.grad[1] == 0
 
 
 def test_margin_mse_is_the_closed_form():
@@ -113,7 +112,8 @@ def test_kl_is_torchs_and_leaves_out_what_both_leave_out():
     kept = [0, 1, 3, 4, 5]
     value, (grad,) = with_grad(lambda a: losses.kl_distillation(a, masked.double()), s)
     close(value, losses.kl_distillation(s[:, kept], t[:, kept]).double())
-    assert torch.isfinite(grad).all() and (grad[:, 2] == 0).all()
+    assert torch.isfinite(grad).all()
+    assert (grad[:, 2] == 0).all()
 
 
 def test_teachers_are_scaled_to_one_another():

@@ -44,7 +44,8 @@ def test_the_loss_falls_and_the_model_loads(training_set, start, tmp_path):
     encoder = Encoder.load(tmp_path / "m")
     assert encoder.encode_documents(["금리 인하"]).nnz > 0
     assert (tmp_path / "m" / "curves.svg").read_text().count("<polyline") >= 4
-    assert result.card["config"]["steps"] == 60 and result.card["losses"][-1]["step"] == 60
+    assert result.card["config"]["steps"] == 60
+    assert result.card["losses"][-1]["step"] == 60
 
 
 def test_the_same_training_gives_the_same_files(training_set, start, tmp_path):
@@ -74,7 +75,7 @@ train(Path({str(training_set)!r}), Path({str(start)!r}), Path({str(tmp_path / "c
     assert not (tmp_path / "cut").exists()
     seen = []
     train(training_set, start, tmp_path / "cut", settings(), lambda what, done, total: seen.append((what, done)))
-    assert [done for what, done in seen if what.startswith("training:")][0] == 7
+    assert next(done for what, done in seen if what.startswith("training:")) == 7
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
     assert (tmp_path / "cut" / "card.json").read_bytes() == (tmp_path / "whole" / "card.json").read_bytes()
 
@@ -97,7 +98,8 @@ def test_cached_gradients_are_the_gradients(training_set, start, tmp_path):
         run = _Run(training_set, start, chosen, silent, tmp_path / "work", None)
         run._step(run.plan[0], 0)
         found.append({name: p.grad for name, p in run.weights.items() if p.grad is not None})
-    assert found[0].keys() == found[1].keys() and len(found[0]) > 20
+    assert found[0].keys() == found[1].keys()
+    assert len(found[0]) > 20
     for name, gradient in found[0].items():
         torch.testing.assert_close(gradient, found[1][name], rtol=1e-4, atol=1e-6, msg=name)
 
@@ -107,7 +109,8 @@ def test_sampled_columns_are_the_encoders_own_numbers(start):
     student = Student(encoder, settings(columns=20))
     texts = ["코로나19 방역 대책", "금리"]
     columns = student.columns(student.queries(["금리 인하"]), __import__("random").Random(1))
-    assert columns.exact == 2 and len(columns.ids) == 22
+    assert columns.exact == 2
+    assert len(columns.ids) == 22
     assert columns.scale == pytest.approx((len(student.free) - 2) / 20)
     with torch.no_grad():
         ours = student.weights(student.tokens(texts, 64), torch.from_numpy(columns.ids)).numpy()
@@ -119,11 +122,13 @@ def test_batches_have_one_passage_of_a_story_and_every_positive_before_one_again
     read = training_data.read(training_set)
     trained, watched = training_data.split(read, 6, 13)
     stories = {read.stories[read.positives[i]] for i in watched}
-    assert watched and not stories & {read.stories[read.positives[i]] for i in trained}
+    assert watched
+    assert not stories & {read.stories[read.positives[i]] for i in trained}
     plan = training_data.plan(read, trained, settings(steps=40))
     for batch in plan:
         held = [read.stories[p] for p in batch.passages]
-        assert len(set(held)) == len(held) and 2 <= len(held) <= 8
+        assert len(set(held)) == len(held)
+        assert 2 <= len(held) <= 8
         assert {read.positives[i] for i in batch.examples} <= set(batch.passages)
     positives = [p for b in plan for p in dict.fromkeys(read.positives[i] for i in b.examples)]
     whole = {read.positives[i] for i in trained}
@@ -164,16 +169,17 @@ def test_frozen_weights_do_not_move(training_set, start, tmp_path):
     train(training_set, start, tmp_path / "m", settings(steps=3, freeze_layers=1, freeze_embeddings=True))
     before, after = (dict(Encoder.load(f).module.named_parameters()) for f in (start, tmp_path / "m"))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved and not [n for n in moved if "embeddings" in n or ".layer.0." in n]
+    assert moved
+    assert not [n for n in moved if "embeddings" in n or ".layer.0." in n]
 
 
 def test_collapse_is_stopped_with_a_reason(training_set, start, tmp_path):
-    with pytest.raises(CollapsedError, match="lower training.flops_weight"):
+    with pytest.raises(CollapsedError, match=r"lower training\.flops_weight"):
         train(training_set, start, tmp_path / "m", settings(min_active=190.0))
     assert not (tmp_path / "m").exists()
-    with pytest.raises(CollapsedError, match="lower training.learning_rate"):
+    with pytest.raises(CollapsedError, match=r"lower training\.learning_rate"):
         check({"loss": float("nan"), "active": 100, "empty": 0}, 3, settings(), 1000, 5)
-    with pytest.raises(CollapsedError, match="raise training.flops_weight"):
+    with pytest.raises(CollapsedError, match=r"raise training\.flops_weight"):
         check({"loss": 1.0, "active": 900, "empty": 0}, 50, settings(max_active_share=0.5), 1000, 5)
 
 
@@ -195,7 +201,8 @@ def test_the_worker_knows_no_database():
         "import sys\n"
         "from pipeline.training.worker import run_job\n"
         "import pipeline.training.trainer, pipeline.training.base.build\n"
-        "assert not [m for m in sys.modules if m.startswith(('pipeline.store', 'sqlalchemy', 'psycopg', 'opensearchpy'))]\n"
+        "banned = ('pipeline.store', 'sqlalchemy', 'psycopg', 'opensearchpy')\n"
+        "assert not [m for m in sys.modules if m.startswith(banned)]\n"
     )
     environ = {key: value for key, value in os.environ.items() if not key.startswith("GARAM")}
     subprocess.run([sys.executable, "-c", code], check=True, env=environ, cwd=Path(__file__).parents[3])
