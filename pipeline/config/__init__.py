@@ -11,7 +11,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -68,13 +68,7 @@ def load(path: Path | str | None = None, environ: Mapping[str, str] | None = Non
     values = _read(path) if path else _read(Path("config.yaml")) if Path("config.yaml").exists() else {}
     for name, text in environ.items():
         if name.startswith(PREFIX) and "__" in name:
-            section, _, key = name.removeprefix(PREFIX).lower().partition("__")
-            _check_known(name, section, key)
-            held = values.setdefault(section, {})
-            if not isinstance(held, dict):
-                raise ConfigError(f"{section} in {path} must hold keys, not {held!r}")
-            # A scalar text stays text when the key wants text: `yes`, `1.0` or a date must not change its type.
-            held[key] = text if _wants_text(section, key) else _parse(name, text)
+            _override(values, name, text)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -85,7 +79,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"there is no configuration file {path}: name another with --config or GARAM_CONFIG") from error
+        raise ConfigError(f"there is no file {path}: name another with --config or GARAM_CONFIG") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if values is None:
@@ -102,22 +96,27 @@ def _parse(name: str, text: str) -> Any:
         raise ConfigError(f"the value of {name} cannot be read: {text!r}") from error
 
 
-def _check_known(name: str, section: str, key: str) -> None:
-    if section not in Config.model_fields:
-        raise ConfigError(f"{name} names no section of the configuration{_nearest(section, Config.model_fields)}")
-    fields = _fields(section)
-    if key not in fields:
-        raise ConfigError(f"{name}: {section} has no key {key}{_nearest(key, fields)}")
+def _override(values: dict[str, Any], name: str, text: str) -> None:
+    """Set the key that an environment variable names: GARAM_SECTION__KEY, or deeper where a key holds keys."""
+    *path, last = name.removeprefix(PREFIX).lower().split("__")
+    held, model, known = values, Config, "the configuration"
+    for part in path:
+        if part not in model.model_fields or _model_of(model, part) is None:
+            raise ConfigError(f"{name}: {known} has no section {part}{_nearest(part, model.model_fields)}")
+        held = held.setdefault(part, {})
+        if not isinstance(held, dict):
+            raise ConfigError(f"{name}: {part} must hold keys, not {held!r}")
+        model, known = _model_of(model, part) or model, part
+    if last not in model.model_fields:
+        raise ConfigError(f"{name}: {known} has no key {last}{_nearest(last, model.model_fields)}")
+    # A scalar text stays text when the key wants text: `yes`, `1.0` or a date must not change its type.
+    held[last] = text if model.model_fields[last].annotation is str else _parse(name, text)
 
 
-def _fields(section: str) -> Mapping[str, Any]:
-    annotation = Config.model_fields[section].annotation
-    return annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else {}
-
-
-def _wants_text(section: str, key: str) -> bool:
-    annotation = _fields(section)[key].annotation
-    return annotation is str or (get_origin(annotation) is Union and str in get_args(annotation))
+def _model_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The model of a field that holds keys of its own; None for a plain value."""
+    annotation = model.model_fields[name].annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:
@@ -130,9 +129,13 @@ def _sentence(error: ValidationError, path: Path | None) -> str:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
+        model: type[BaseModel] = Config
+        for part in place[:-1]:
+            model = _model_of(model, part) or model
+        nearest = _nearest(place[-1], model.model_fields)
         if len(place) == 1:
-            return f"{where} has an unknown section {place[0]}{_nearest(place[0], Config.model_fields)}"
-        return f"{where}: {place[0]} has no key {place[1]}{_nearest(place[1], _fields(place[0]))}"
+            return f"{where} has an unknown section {place[0]}{nearest}"
+        return f"{where}: {'.'.join(place[:-1])} has no key {place[-1]}{nearest}"
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"{where}: {'.'.join(place)} is {first.get('input')!r}, but {message}"
 
@@ -146,11 +149,19 @@ def render(config: Config | None = None) -> str:
     ]
     for section in Config.model_fields:
         model: BaseModel = getattr(config, section)
-        lines += ["", f"# {' '.join((type(model).__doc__ or '').split())}", f"{section}:"]
-        for key, field in type(model).model_fields.items():
-            lines.append(f"  # {field.description}")
-            value = yaml.safe_dump(
-                model.model_dump(mode="json")[key], allow_unicode=True, default_flow_style=True, width=1000
-            )
-            lines.append(f"  {key}: {value.removesuffix('...' + chr(10)).strip()}")
+        lines += ["", f"# {' '.join((type(model).__doc__ or '').split())}", f"{section}:", *_keys(model, "  ")]
     return "\n".join(lines) + "\n"
+
+
+def _keys(model: BaseModel, indent: str) -> list[str]:
+    lines = []
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        lines.append(f"{indent}# {field.description}")
+        if isinstance(value, BaseModel):
+            lines += [f"{indent}{name}:", *_keys(value, indent + "  ")]
+        else:
+            plain = model.model_dump(mode="json")[name]
+            text = yaml.safe_dump(plain, allow_unicode=True, default_flow_style=True, width=1000)
+            lines.append(f"{indent}{name}: {text.removesuffix('...' + chr(10)).strip()}")
+    return lines

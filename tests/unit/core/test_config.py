@@ -44,6 +44,7 @@ def test_a_file_may_hold_only_what_it_changes(tmp_path: Path) -> None:
     [
         ("training:\n  step: 7\n", "training has no key step: did you mean steps"),
         ("trainign:\n  steps: 7\n", "unknown section trainign: did you mean training"),
+        ("base:\n  head:\n    ridgee: 1\n", "base.head has no key ridgee: did you mean ridge"),
         ("training:\n  steps: many\n", "training.steps is 'many'"),
         ("training:\n  steps: 0\n", "training.steps is 0"),
         ("- 1\n", "must hold sections"),
@@ -58,7 +59,7 @@ def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, text: str, messag
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no configuration file"):
+    with pytest.raises(ConfigError, match="there is no file"):
         load(tmp_path / "none.yaml", {})
 
 
@@ -67,14 +68,17 @@ def test_the_environment_overrides_any_key(tmp_path: Path) -> None:
         REPOSITORY / "config.yaml",
         {
             "GARAM_TRAINING__STEPS": "9",
-            "GARAM_TEMPORAL__WINDOW_DAYS": "[7, 14]",
+            "GARAM_TEMPORAL__WINDOW_DAYS": "[7, 14, 28]",
             "GARAM_SERVING__ALIAS": "no",  # YAML would read a boolean
+            "GARAM_BASE__HEAD__RIDGE": "0.5",
             "GARAM_STATE": "/somewhere",  # not a key
         },
     )
     assert config.training.steps == 9
-    assert config.temporal.window_days == [7, 14]
+    assert config.temporal.window_days == [7, 14, 28]
     assert config.serving.alias == "no"
+    assert config.base.head.ridge == 0.5
+    assert config.base.head.fit_texts == Config().base.head.fit_texts
 
 
 @pytest.mark.parametrize(
