@@ -10,31 +10,10 @@ from pathlib import Path
 import pytest
 
 COMMANDS = [
-    "up",
-    "status",
-    "down",
-    "migrate",
-    "demo",
-    "crawl",
-    "feeds",
-    "import",
-    "forget",
-    "base",
-    "learn",
-    "trends",
-    "series",
-    "synonyms",
-    "dataset",
-    "retrain",
-    "models",
-    "decision",
-    "deploy",
-    "rollback",
-    "resume",
-    "rebuild",
-    "prune",
-    "search",
-]
+    "up", "status", "down", "migrate", "demo", "crawl", "feeds", "import", "forget", "base", "learn", "trends",
+    "series", "synonyms", "dataset", "retrain", "models", "decision", "deploy", "rollback", "resume", "rebuild",
+    "prune", "search",
+]  # fmt: skip
 
 
 def garam(*arguments: str, state: Path, **environment: str) -> subprocess.CompletedProcess[str]:
