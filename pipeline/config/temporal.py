@@ -16,7 +16,8 @@ class TemporalConfig(Section):
     window_days: list[int] = key([30, 90, 365], "lengths of the IDF windows, in days", min_length=1)
     ensemble_weights: list[float] = key(
         [0.25, 0.25, 0.25, 0.25],
-        "shares of the ensemble IDF: first the decayed IDF, then each of window_days, scaled to sum 1; equal, as none was measured to be better",
+        "shares of the ensemble IDF: the decayed IDF's, then each window's, scaled to sum 1; equal, as none was "
+        "measured to be better",
     )
     batch_articles: int = key(2000, "articles counted in one transaction", ge=1, le=100_000)
     recent_days: int = key(30, "longest stretch of days that counts as recent when trends are looked for", ge=1, le=366)
