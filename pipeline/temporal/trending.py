@@ -78,7 +78,9 @@ def compare(
     if length < 7 and recent:
         weekdays = {d.weekday() for d in recent}
         alike = [d for d in past if d.weekday() in weekdays]
-        if all(sum(d.weekday() == w for d in alike) >= _SAME_WEEKDAYS for w in weekdays):
+        told, now = (sum(by_day[d].n_stories for d in days) for days in (alike, recent))
+        # Days before the crawl began hold a few stray stories each: they are no past to compare with.
+        if told >= 2 * now and all(sum(d.weekday() == w for d in alike) >= _SAME_WEEKDAYS for w in weekdays):
             past, same = alike, True
     return Comparison(
         recent,

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from pipeline.config.temporal import TemporalConfig
+from pipeline.store.counts import Counts
 from pipeline.temporal import calendar, detect_trending_tokens
 from pipeline.temporal.drift import jensen_shannon, measure
 from pipeline.temporal.grouping import group
-from pipeline.temporal.trending import benjamini_hochberg, boost_of, last_burst, log_odds, surprise
+from pipeline.temporal.trending import benjamini_hochberg, boost_of, compare, last_burst, log_odds, surprise
 
 DAY = dt.date(2026, 2, 27)
 
@@ -157,3 +158,15 @@ def test_drift_raises_the_level_when_the_language_changes():
     empty = measure({}, DAY, 1, (0, 0), TemporalConfig())
     assert empty["level"] == "quiet"
     assert empty["divergence"] is None
+
+
+def test_stray_stories_before_the_crawl_began_are_no_past():
+    def counts(stories: int) -> Counts:
+        one = np.array([1], np.int64)
+        return Counts(one, one, one, np.array([1], np.uint64), stories, stories, 1, 1, 1)
+
+    thin = {DAY - dt.timedelta(days=n): counts(3 if n > 6 else 1000) for n in range(60)}
+    rich = {DAY - dt.timedelta(days=n): counts(1000) for n in range(60)}
+    assert not compare(thin, DAY, TemporalConfig()).same_weekdays
+    assert compare(thin, DAY, TemporalConfig()).past.n_stories > 6000
+    assert compare(rich, DAY, TemporalConfig()).same_weekdays
