@@ -5,7 +5,8 @@ counterpart where there is no cluster: the same formula and defaults (k1 1.2, b 
 of nori, and nori's default stop tags: endings, particles, adverbs, determiners, interjections, affixes, punctuation.
 
 Weight of word t in document d (Lucene's BM25Similarity since 8.0, Robertson et al. 1994):
-``ln(1 + (N - n_t + 0.5) / (n_t + 0.5)) * f / (f + k1 * (1 - b + b * |d| / avgdl))``; a query's repeated word counts again.
+``ln(1 + (N - n_t + 0.5) / (n_t + 0.5)) * f / (f + k1 * (1 - b + b * |d| / avgdl))``;
+a query's repeated word counts again.
 """
 
 from __future__ import annotations

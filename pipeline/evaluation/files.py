@@ -138,7 +138,8 @@ def _comparisons(
                 )
                 sentence = (
                     f"{system} against {baseline}: nDCG@10 {differences.mean:+.4f} "
-                    f"({config.evaluation.confidence:.0%} interval {low:+.4f} to {high:+.4f}; p that it is not better: {p:.4f})"
+                    f"({config.evaluation.confidence:.0%} interval {low:+.4f} to {high:+.4f}; "
+                    f"p that it is not better: {p:.4f})"
                 )
                 rows.append(
                     {"system": system, "baseline": baseline, "difference": round(differences.mean, 6), "p_value": p,

@@ -119,7 +119,8 @@ def right_to_promote(evidence: Evidence) -> Rule:
         )
     return Rule(
         _RIGHT, False, days, 0.0,
-        f"The candidate knows the news up to {mine.day} and the champion already up to {theirs.day}: a backfill never replaces a newer model.",
+        f"The candidate knows the news up to {mine.day} and the champion already up to {theirs.day}: "
+        "a backfill never replaces a newer model.",
     )  # fmt: skip
 
 
@@ -131,7 +132,8 @@ def servable(evidence: Evidence) -> Rule:
     if evidence.cost.unusable:
         return Rule(
             _SERVABLE, False, float(evidence.cost.unusable), 0.0,
-            f"{evidence.cost.unusable} weights of the candidate are not finite or below 0: the index would refuse them.", details,
+            f"{evidence.cost.unusable} weights of the candidate are not finite or below 0: "
+            "the index would refuse them.", details,
         )  # fmt: skip
     if not evidence.servable.get("passed", False):
         why = evidence.servable.get("sentence") or "the servable check was not made"
@@ -165,7 +167,8 @@ def _gain(result: SetResult | None, system: str, reference: str, named: str, con
     p = p_value(differences, permutations=config.permutations, seed=config.seed)
     low, high = interval(differences, seed=config.seed)
     said = (
-        f"nDCG@10 on {queries} fresh queries is {result.mean(system):.4f} against {result.mean(reference):.4f} of {named} "
+        f"nDCG@10 on {queries} fresh queries is {result.mean(system):.4f} "
+        f"against {result.mean(reference):.4f} of {named} "
         f"({differences.mean:+.4f}, 95% interval {low:+.4f} to {high:+.4f}, p = {p:.4f})"
     )
     if p >= config.significance:
@@ -237,8 +240,10 @@ def not_worse_on_anchor(evidence: Evidence, config: GateConfig) -> Rule:
     bound = lower_bound(differences, significance=config.significance, seed=config.seed)
     passed = bound > -config.anchor_margin
     sentence = (
-        f"{'Not worse' if passed else 'Possibly worse'} where it was good: nDCG@10 on {queries} anchor queries is {mean:.4f} against "
-        f"{best_mean:.4f} of {named}; the difference {differences.mean:+.4f} is at least {bound:+.4f} with {1 - config.significance:.0%} "
+        f"{'Not worse' if passed else 'Possibly worse'} where it was good: "
+        f"nDCG@10 on {queries} anchor queries is {mean:.4f} against "
+        f"{best_mean:.4f} of {named}; "
+        f"the difference {differences.mean:+.4f} is at least {bound:+.4f} with {1 - config.significance:.0%} "
         f"confidence, and {-config.anchor_margin:+g} is allowed."
     )
     return Rule(
@@ -338,7 +343,8 @@ def cost_in_bounds(evidence: Evidence, config: GateConfig) -> Rule:
         f"Too costly: {said}."
         if said
         else (
-            f"{mine.active_terms:.0f} active terms and {mine.flops:.2f} FLOPS are within bounds; nearest to its bound is "
+            f"{mine.active_terms:.0f} active terms and {mine.flops:.2f} FLOPS are within bounds; "
+            f"nearest to its bound is "
             f"{worst['what']} with {worst['value']:.4g} of {worst['bound']:.4g}."
         )
     )

@@ -1,6 +1,7 @@
 """The user's own judged queries: folders in BEIR or TREC form.
 
-BEIR: ``queries.jsonl``, ``qrels.tsv`` (or ``qrels/test.tsv``), and ``corpus.jsonl`` when the set has documents of its own.
+BEIR: ``queries.jsonl``, ``qrels.tsv`` (or ``qrels/test.tsv``), and ``corpus.jsonl`` when the set has its own
+documents.
 TREC: topics in ``topics.tsv`` (query-id, text) or ``topics.txt`` (``<top> <num> <title>``), judgments in ``qrels.txt``
 (query-id, 0, document, grade). A folder without a corpus judges our own articles: it names them by URL or article id.
 """

@@ -32,7 +32,8 @@ def _number(value: float | None) -> str:
 def render_decision(decision: Decision) -> str:
     """A decision as text: the verdict, then each rule with its value, its bound and its sentence."""
     lines = [
-        f"model {decision.model_id}: {decision.verdict.upper()} (decision {decision.id}, evaluation {decision.evaluation_id})"
+        f"model {decision.model_id}: {decision.verdict.upper()} "
+        f"(decision {decision.id}, evaluation {decision.evaluation_id})"
     ]
     if decision.approval:
         lines.append(f"{decision.approval} by {decision.approved_by}")
@@ -44,7 +45,9 @@ def render_decision(decision: Decision) -> str:
     lines += [table(("rule", "verdict", "value", "bound"), rows), ""]
     for number, rule in enumerate(decision.rules, 1):
         lines.append(textwrap.fill(f"{number}. {rule['name']}: {rule['sentence']}", 118, subsequent_indent="   "))
-    slices = next((rule["details"] for rule in decision.rules if rule["name"] == "no slice falls"), [])
+    slices: list[dict[str, Any]] = next(
+        (rule["details"] for rule in decision.rules if rule["name"] == "no slice falls"), []
+    )
     if slices:
         shown = [
             (
@@ -94,7 +97,8 @@ def html_page(report: Mapping[str, Any]) -> str:
     for name, systems in report["sets"].items():
         found: Mapping[str, Any] = next(iter(systems.values()), {})
         parts.append(
-            f"<h2>{html.escape(name)}</h2><p><small>{found.get('queries')} queries, {found.get('documents')} documents</small></p>"
+            f"<h2>{html.escape(name)}</h2><p><small>{found.get('queries')} queries, "
+            f"{found.get('documents')} documents</small></p>"
         )
         parts += [bars(systems), _html_table(systems)]
         comparisons = report.get("comparisons", {}).get(name, [])
@@ -107,7 +111,8 @@ def bars(systems: Mapping[str, Mapping[str, Any]], metric: str = "ndcg@10") -> s
     """An SVG: a bar a system from 0 to 1 with its confidence interval as a line."""
     left, wide, height = 240, 480, 30
     rows = [
-        f"<svg role='img' aria-label='{metric}' width='{left + wide + 90}' height='{height * len(systems) + 24}' font-size='13'>"
+        f"<svg role='img' aria-label='{metric}' font-size='13' "
+        f"width='{left + wide + 90}' height='{height * len(systems) + 24}'>"
     ]
     for number, (name, found) in enumerate(systems.items()):
         y, value = number * height, float(found[metric])
@@ -116,7 +121,8 @@ def bars(systems: Mapping[str, Mapping[str, Any]], metric: str = "ndcg@10") -> s
         rows.append(
             f"<text x='{left - 8}' y='{y + 19}' text-anchor='end'>{html.escape(name[-34:])}</text>"
             f"<rect x='{left}' y='{y + 5}' width='{max(1.0, wide * value):.1f}' height='19' fill='{colour}'/>"
-            f"<path d='M{low:.1f} {y + 14.5}H{high:.1f}M{low:.1f} {y + 9}v11M{high:.1f} {y + 9}v11' stroke='#111' fill='none'/>"
+            f"<path d='M{low:.1f} {y + 14.5}H{high:.1f}M{low:.1f} {y + 9}v11M{high:.1f} {y + 9}v11' "
+            f"stroke='#111' fill='none'/>"
             f"<text x='{max(high, left + wide * value) + 8:.1f}' y='{y + 19}'>{value:.4f}</text>"
         )
     bottom = height * len(systems)

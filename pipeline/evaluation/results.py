@@ -1,4 +1,4 @@
-"""What an evaluation measured: per-query values of every system on every query set, kept because the tests need them."""
+"""What an evaluation measured: per-query values of every system on every query set: the tests need them."""
 
 from __future__ import annotations
 

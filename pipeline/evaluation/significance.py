@@ -53,7 +53,8 @@ class Differences:
 def p_value(differences: Differences, *, permutations: int = 20_000, seed: int = 0) -> float:
     """One-sided p of "the mean is not above 0" by flipping the signs of the groups' sums.
 
-    Exact for up to `EXACT_GROUPS` groups that differ at all, else ``permutations`` random patterns. 1 when nothing differs.
+    Exact for up to `EXACT_GROUPS` groups that differ at all, else ``permutations`` random patterns.
+    1 when nothing differs.
     """
     sums = differences.sums[differences.sums != 0]
     if not len(sums):

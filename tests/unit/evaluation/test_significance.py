@@ -78,7 +78,9 @@ def test_interval_is_students_for_many_queries() -> None:
 
 def test_mean_is_over_queries_not_over_groups() -> None:
     found = Differences.of(np.array([1.0, 1.0, 1.0, 0.0]), 0.0, np.array([7, 7, 7, 9]))
-    assert found.mean == 0.75 and found.queries == 4 and len(found.sums) == 2
+    assert found.mean == 0.75
+    assert found.queries == 4
+    assert len(found.sums) == 2
 
 
 def test_holm() -> None:
