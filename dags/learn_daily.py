@@ -5,6 +5,7 @@ The partition is the day. Backfilling it over history recomputes those days and 
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 from airflow.sdk import CronPartitionTimetable, dag, task
@@ -24,12 +25,12 @@ from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, logged, r
 )
 def learn_daily() -> None:
     @task
-    def count_articles() -> int:
+    def count_articles() -> dict[str, int]:
         """Count every article that is not counted yet, each once."""
         from pipeline import temporal
 
         with garam() as ctx:
-            return temporal.count_articles(ctx, progress=logged()).articles
+            return dataclasses.asdict(temporal.count_articles(ctx, progress=logged()))
 
     @task
     def settle() -> dict[str, str]:

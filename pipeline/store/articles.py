@@ -77,7 +77,7 @@ def read(
         query = query.where(articles.c.id.in_(list(ids)))
     if not ads:
         query = query.where(~articles.c.is_ad)
-    for row in conn.execution_options(yield_per=chunk).execute(query):
+    for row in conn.execute(query, execution_options={"yield_per": chunk}):
         yield Article(*row)
 
 
