@@ -133,8 +133,8 @@ class Snapshots:
                     folder, _, name = member.name.rpartition("/")
                     time = folder.rpartition("/")[2]
                     content = tar.extractfile(member) if member.isfile() and time.isdigit() else None
-                if content is not None:
-                    found[name, int(time)] = content.read()
+                    if content is not None:
+                        found[name, int(time)] = content.read()
         except (tarfile.TarError, OSError) as error:
             raise UsageError(f"{path} is neither a folder nor a tar of snapshots: {error}") from error
         return cls(found)

@@ -21,7 +21,7 @@ from pipeline.config import load
 from pipeline.context import Context
 from pipeline.errors import BusyError, UsageError
 from pipeline.news.parse import Item
-from pipeline.news.replay import Articles, ReplayServer, parse_clock
+from pipeline.news.replay import Articles, ReplayServer, Snapshots, parse_clock
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"GARAM_NEWS__ALLOW_LOOPBACK": "true", "GARAM_NEWS__FEEDS_FILE": ""}
@@ -267,3 +267,20 @@ def test_the_replay_clock_needs_the_token(tmp_path: Path) -> None:
             == 304
         )
         assert httpx.get(f"{server.url}/rss/9.xml").status_code == 404
+
+
+def test_snapshots_of_a_folder_and_of_a_tar_are_the_same(tmp_path: Path) -> None:
+    import tarfile
+
+    for time_, name in [(100, "a.xml"), (100, "b.xml"), (200, "a.xml")]:
+        (tmp_path / "s" / str(time_)).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "s" / str(time_) / name).write_text(f"{name} at {time_}")
+    with tarfile.open(tmp_path / "s.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "s", "s")
+    for past in (Snapshots.open(tmp_path / "s"), Snapshots.open(tmp_path / "s.tar.gz")):
+        assert past.times == [100, 200]
+        assert [name for name, _, _ in past.feeds()] == ["a.xml", "b.xml"]
+        shown = past.at("a.xml", dt.datetime.fromtimestamp(150, dt.UTC))
+        assert shown is not None
+        assert shown.body == b"a.xml at 100"
+        assert past.at("a.xml", dt.datetime.fromtimestamp(50, dt.UTC)) is None
