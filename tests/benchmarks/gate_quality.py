@@ -139,7 +139,8 @@ def main() -> None:
     spread = (values(hard, 0, rng) - values(hard, 0, rng)).std()
     print(f"mean nDCG@10 {values(hard, 0, rng).mean():.3f}, sd of a difference {spread:.3f}, {rounds} rounds\n")
     print(
-        "| fresh queries | anchor queries | true gain | better on fresh | not worse on anchor | no slice falls | promoted |"
+        "| fresh queries | anchor queries | true gain "
+        "| better on fresh | not worse on anchor | no slice falls | promoted |"
     )
     print("|---|---|---|---|---|---|---|")
     for queries, gain in ((300, 0.0), (100, 0.0), (100, 0.02), (300, 0.02), (100, 0.05), (300, 0.05), (300, -0.02)):
