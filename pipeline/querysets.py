@@ -101,11 +101,15 @@ class QuerySet:
                 if gain > 0:
                     relevant.setdefault(query_id, {})[doc_id] = gain
         queries = [
-            Query(str(row["_id"]), row["text"], relevant[str(row["_id"])], tuple((row.get("metadata") or {}).get("slices") or ()))
+            Query(str(row["_id"]), row["text"], relevant[str(row["_id"])], _slices(row))
             for row in _read_jsonl(folder / "queries.jsonl")
             if str(row["_id"]) in relevant
         ]
         return cls(meta["name"], queries, meta["corpus"])
+
+
+def _slices(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple((row.get("metadata") or {}).get("slices") or ())
 
 
 def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:

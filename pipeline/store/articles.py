@@ -66,9 +66,7 @@ def read(
             sa.func.coalesce(articles.c.story_id, articles.c.id),
         )
         .join(newest, newest.c.article_id == articles.c.id)
-        .where(
-            articles.c.day <= as_of.day, articles.c.first_seen_at <= as_of.known_by, articles.c.removed_at.is_(None)
-        )
+        .where(articles.c.day <= as_of.day, articles.c.first_seen_at <= as_of.known_by, articles.c.removed_at.is_(None))
         .order_by(articles.c.day, articles.c.id)
     )
     if since is not None:
@@ -85,9 +83,7 @@ def days(conn: Connection, as_of: AsOf) -> list[tuple[dt.date, int]]:
     """Days that have articles under the as-of, with how many, oldest first."""
     query = (
         sa.select(articles.c.day, sa.func.count())
-        .where(
-            articles.c.day <= as_of.day, articles.c.first_seen_at <= as_of.known_by, articles.c.removed_at.is_(None)
-        )
+        .where(articles.c.day <= as_of.day, articles.c.first_seen_at <= as_of.known_by, articles.c.removed_at.is_(None))
         .group_by(articles.c.day)
         .order_by(articles.c.day)
     )

@@ -98,10 +98,8 @@ def head(conn: Connection, vocabulary_hash: str) -> Model | None:
 
 def champion(conn: Connection) -> Model | None:
     """The model of the generation that is live behind the alias; None before the first deployment."""
-    query = (
-        sa.select(*_COLUMNS).join(generations, generations.c.model_id == models.c.id).where(generations.c.status == "live")
-    )
-    return _one(conn, query)
+    query = sa.select(*_COLUMNS).join(generations, generations.c.model_id == models.c.id)
+    return _one(conn, query.where(generations.c.status == "live"))
 
 
 def all_models(conn: Connection) -> list[Model]:

@@ -270,7 +270,9 @@ synonym_pairs = _table(
 synonym_groups = _table(
     "synonym_groups",
     _id(),
-    sa.Column("run_id", sa.BigInteger, sa.ForeignKey("synonym_runs.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column(
+        "run_id", sa.BigInteger, sa.ForeignKey("synonym_runs.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
     sa.Column("words", ARRAY(sa.Text), nullable=False),
     sa.Column("confidence", sa.Float, nullable=False),
     _json("evidence"),
