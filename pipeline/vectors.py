@@ -66,7 +66,7 @@ class Vectors:
     @classmethod
     def empty(cls, model: str, vocabulary: int) -> Vectors:
         """No rows yet."""
-        return cls(model, [], sp.csr_matrix((0, vocabulary), dtype=np.float32))
+        return cls(model, [], sp.csr_matrix(np.zeros((0, vocabulary), np.float32)))
 
     @classmethod
     def read(cls, folder: Path) -> Vectors:

@@ -99,7 +99,8 @@ def _parse(name: str, text: str) -> Any:
 def _override(values: dict[str, Any], name: str, text: str) -> None:
     """Set the key that an environment variable names: GARAM_SECTION__KEY, or deeper where a key holds keys."""
     *path, last = name.removeprefix(PREFIX).lower().split("__")
-    held, model, known = values, Config, "the configuration"
+    held, known = values, "the configuration"
+    model: type[BaseModel] = Config
     for part in path:
         if part not in model.model_fields or _model_of(model, part) is None:
             raise ConfigError(f"{name}: {known} has no section {part}{_nearest(part, model.model_fields)}")

@@ -6,6 +6,8 @@ decisions, serving. Bulky numbers are compressed arrays (``bytea``), one row a d
 
 from __future__ import annotations
 
+import datetime as dt
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -28,7 +30,7 @@ def _id() -> sa.Column[int]:
     return sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True)
 
 
-def _time(name: str, *, nullable: bool = False, now: bool = False) -> sa.Column[sa.DateTime]:
+def _time(name: str, *, nullable: bool = False, now: bool = False) -> sa.Column[dt.datetime]:
     default = sa.text("clock_timestamp()") if now else None
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, server_default=default)
 
