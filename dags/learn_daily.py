@@ -66,12 +66,12 @@ def learn_daily() -> None:
             return synonyms.discover(ctx, as_of(settled), progress=logged())
 
     @task
-    def validate_synonyms(run_id: int) -> int:
+    def validate_synonyms(synonym_run_id: int) -> int:
         """Let the validator veto; only what it leaves becomes a synonym group."""
         from pipeline import synonyms
 
         with garam() as ctx:
-            return synonyms.validate(ctx, run_id).groups
+            return synonyms.validate(ctx, synonym_run_id).groups
 
     settled = settle()
     statistics = learn_statistics(settled)

@@ -11,9 +11,6 @@ class EvaluationConfig(Section):
     ranking: str = key(
         "sparse", "the ranking users get, which the gate judges: sparse or hybrid", pattern="^(sparse|hybrid)$"
     )
-    hybrid_depth: int = key(
-        10, "documents of each ranking that a hybrid query mixes: in OpenSearch the query's size (10)", ge=1
-    )
     judged: list[str] = key(
         [], "your own judged queries: folders in BEIR form (queries.jsonl, qrels.tsv) or TREC form (topics, qrels)"
     )

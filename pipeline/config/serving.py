@@ -32,6 +32,9 @@ class ServingConfig(Section):
         "how hybrid makes one score of two: minmax (scaled scores) or rrf (reciprocal ranks)",
         pattern="^(minmax|rrf)$",
     )
+    hybrid_depth: int = key(
+        100, "documents of each ranking that hybrid search mixes (the query's pagination_depth)", ge=10, le=10_000
+    )
     verify_documents: int = key(
         32, "articles whose scores are compared with the encoder's before a swap", ge=1, le=1000
     )

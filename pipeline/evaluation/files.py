@@ -80,7 +80,10 @@ def evaluate_files(
             if lexical:
                 weights = (config.serving.hybrid_bm25, 1 - config.serving.hybrid_bm25)
                 mixed = hybrid_run(
-                    [runs[result.name], run], weights, depth=_HYBRID_DEPTH, fusion=config.serving.hybrid_fusion
+                    [runs[result.name], run],
+                    weights,
+                    depth=config.serving.hybrid_depth,
+                    fusion=config.serving.hybrid_fusion,
                 )
                 result.add(f"{name}+{BM25}", mixed, result.costs[name])
     compared = [BM25] * lexical + names[len(folders) :]
@@ -89,17 +92,17 @@ def evaluate_files(
         "sets": {r.name: r.summary(confidence=evaluation.confidence, resamples=evaluation.resamples) for r in results},
         "comparisons": {r.name: _comparisons(r, names[: len(folders)], compared, config) for r in results},
         "bm25": bm25.BM25.name if lexical else None,
-        "hybrid": {"bm25": config.serving.hybrid_bm25, "fusion": config.serving.hybrid_fusion, "depth": _HYBRID_DEPTH},
+        "hybrid": {
+            "bm25": config.serving.hybrid_bm25,
+            "fusion": config.serving.hybrid_fusion,
+            "depth": config.serving.hybrid_depth,
+        },
         "confidence": evaluation.confidence,
         "models": {name: str(folder) for name, folder in zip(names, folders + others, strict=True)},
         "seconds": round(time.monotonic() - started, 1),
     }
     _write(target, written)
     return written
-
-
-_HYBRID_DEPTH = 100
-"""Here the deepest metric's: files have no index whose page size would decide."""
 
 
 def _read(folder: Path) -> tuple[QuerySet, Corpus]:

@@ -66,7 +66,7 @@ def _fusion(ctx: Context) -> dict[str, Any]:
     serving = ctx.config.serving
     return {
         "weights": [serving.hybrid_bm25, 1 - serving.hybrid_bm25],
-        "depth": ctx.config.evaluation.hybrid_depth,
+        "depth": serving.hybrid_depth,
         "fusion": serving.hybrid_fusion,
     }
 

@@ -149,6 +149,6 @@ def sparse_tokens(tokens: Mapping[str, float]) -> dict[str, Any]:
     return {"neural_sparse": {"emb": {"query_tokens": dict(tokens)}}}
 
 
-def hybrid(text: str) -> dict[str, Any]:
-    """BM25 and sparse together; the index's search pipeline makes one score of both."""
-    return {"hybrid": {"queries": [bm25(text), sparse(text)]}}
+def hybrid(text: str, depth: int) -> dict[str, Any]:
+    """BM25 and sparse together, the best ``depth`` of each; the index's search pipeline makes one score of both."""
+    return {"hybrid": {"queries": [bm25(text), sparse(text)], "pagination_depth": depth}}

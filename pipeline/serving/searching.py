@@ -53,7 +53,10 @@ def search(ctx: Context, text: str, *, mode: str = "sparse", size: int = 10) -> 
     behind = ctx.cluster.behind(alias)
     if not behind:
         raise RefusedError("no generation is live yet, so nothing can be searched: deploy a model first")
-    query = {"sparse": bodies.sparse, "bm25": bodies.bm25, "hybrid": bodies.hybrid}[mode](text)
+    if mode == "hybrid":
+        query = bodies.hybrid(text, max(size, ctx.config.serving.hybrid_depth))
+    else:
+        query = {"sparse": bodies.sparse, "bm25": bodies.bm25}[mode](text)
     body = {"size": size, "query": query, "_source": ["title", "url", "published_at"], "track_total_hits": False}
     hits = _ask(ctx, alias, body)["hits"]["hits"]
     answered = hits[0]["_index"] if hits else behind[0]

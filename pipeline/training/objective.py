@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,14 +16,21 @@ from pipeline.training import losses
 class Sampled:
     """Weights of a batch's documents on some output dimensions.
 
-    ``weights`` (D, C); the first ``exact`` columns are there for sure (the queries' tokens), the others stand for
-    ``scale`` dimensions each (1 when all are computed). ``df_share`` (C,) is the share of passages with the term.
+    ``logits`` (D, C) before the activation; the first ``exact`` columns are there for sure (the queries' tokens, and
+    the documents' where their weights are a target), the others stand for ``scale`` dimensions each (1 when all are
+    computed). ``df_share`` (C,) is the share of passages with the term.
     """
 
-    weights: Tensor
+    logits: Tensor
     exact: int
     scale: float
     df_share: Tensor
+    lexical: Tensor | None = None  # (D, C) BM25's weights of the text's own terms, 0 elsewhere
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """What the encoder gives: ``log1p(relu(logits))``, (D, C)."""
+        return torch.log1p(torch.relu(self.logits))
 
     def total(self, values: Tensor) -> Tensor:
         """Estimate of the sum over all dimensions of a value per column (..., C) -> (...)."""
@@ -40,7 +48,7 @@ class Relation:
 
 
 def objective(
-    scores: Tensor,
+    queries: Tensor,
     documents: Sampled,
     relation: Relation,
     teacher: Tensor | None,
@@ -49,8 +57,10 @@ def objective(
 ) -> tuple[Tensor, dict[str, float]]:
     """The batch's loss and every term of it before its weight, with active terms and empty documents.
 
-    ``scores`` (Q, D); ``teacher`` (Q, D) scaled scores or None; ``ramp`` in [0, 1] scales the sparsity term.
+    ``queries`` (Q, C) on the same columns; ``teacher`` (Q, D) scaled scores or None; ``ramp`` in [0, 1] scales the
+    sparsity term.
     """
+    scores = queries @ documents.weights.T
     loss = scores.new_zeros(())
     said: dict[str, Tensor] = {}
 
@@ -89,6 +99,8 @@ def objective(
         ours_all = torch.where(kept, scores, own.unsqueeze(1))
         theirs_all = torch.where(kept, teacher, theirs_own.unsqueeze(1))
         add("margin_mse", settings.margin_mse_weight, losses.margin_mse(own, ours_all, theirs_own, theirs_all))
+    if documents.lexical is not None:
+        add("lexical", settings.lexical_weight, losses.lexical_weights(documents.logits, documents.lexical))
     if settings.flops_weight > 0:
         value = _sparsity(documents, settings)
         add("flops", settings.flops_weight * ramp, value)

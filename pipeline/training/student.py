@@ -21,7 +21,7 @@ from pipeline.errors import BadInputError, ConfigError
 
 @dataclass(frozen=True)
 class Columns:
-    """Output dimensions computed in a step: ``exact`` of them the queries', each other one stands for ``scale``."""
+    """Output dimensions computed in a step: ``exact`` of them wanted, each other one stands for ``scale``."""
 
     ids: NDArray[np.int64]
     exact: int
@@ -84,9 +84,9 @@ class Student:
         finally:
             self.encoder.max_length = held
 
-    def columns(self, queries: sp.csr_matrix, draw: random.Random) -> Columns:
-        """The queries' own dimensions and a random sample of the others (all of them where so configured)."""
-        own = np.unique(queries.indices).astype(np.int64)
+    def columns(self, wanted_ids: NDArray[np.integer[Any]], draw: random.Random) -> Columns:
+        """The wanted dimensions and a random sample of the others (all of them where so configured)."""
+        own = np.unique(wanted_ids).astype(np.int64)
         rest = np.setdiff1d(self.free, own, assume_unique=True)
         wanted = self.settings.columns
         if 0 < wanted < len(rest):
@@ -100,8 +100,8 @@ class Student:
         order = sorted(range(len(tokens)), key=lambda i: (-len(tokens[i]), i))
         return [order[i : i + self.settings.micro_batch] for i in range(0, len(order), self.settings.micro_batch)]
 
-    def weights(self, tokens: Sequence[Sequence[int]], columns: Tensor) -> Tensor:
-        """Document weights (n, C) fp32 on the columns, with gradients where they are wanted."""
+    def logits(self, tokens: Sequence[Sequence[int]], columns: Tensor) -> Tensor:
+        """Each document's largest logits (n, C) fp32 on the columns, with gradients where they are wanted."""
         encoder = self.encoder
         length = max(len(held) for held in tokens)
         pad = int(encoder.tokenizer.pad_token_id or 0)
@@ -130,12 +130,12 @@ class Student:
                 "or training.max_length, or set training.gradient_cache or training.gradient_checkpointing"
             ) from error
         assert isinstance(found, Tensor)
-        return torch.log1p(torch.relu(found))
+        return found
 
     def batches(self, tokens: Sequence[Sequence[int]], columns: Tensor) -> Iterator[tuple[list[int], Tensor]]:
-        """(positions, weights) of each micro-batch."""
+        """(positions, logits) of each micro-batch."""
         for part in self.micro_batches(tokens):
-            yield part, self.weights([tokens[i] for i in part], columns)
+            yield part, self.logits([tokens[i] for i in part], columns)
 
 
 def _layers(backbone: nn.Module) -> list[nn.Module]:

@@ -21,15 +21,22 @@ def bm25_matrix(tokens: Sequence[Sequence[int]], size: int, k1: float = 1.2, b: 
     ``ln(1 + (N - df + 0.5) / (df + 0.5)) * f * (k1 + 1) / (f + k1 * (1 - b + b * |d| / avgdl))``. A query's score is
     the sum over its tokens.
     """
+    counts = bm25_saturation(tokens, size, k1, b)
+    df = np.bincount(counts.indices, minlength=size)
+    idf = np.log1p((len(tokens) - df + 0.5) / (df + 0.5)).astype(np.float32)
+    counts.data = idf[counts.indices] * counts.data
+    return counts
+
+
+def bm25_saturation(tokens: Sequence[Sequence[int]], size: int, k1: float = 1.2, b: float = 0.75) -> sp.csr_matrix:
+    """The document's side of BM25, without idf: (documents, V) float32, 1 for a term said once in an average text."""
     rows = np.repeat(np.arange(len(tokens)), [len(held) for held in tokens])
     columns = np.fromiter((t for held in tokens for t in held), np.int64, len(rows))
     counts = sp.csr_matrix((np.ones(len(rows), np.float64), (rows, columns)), shape=(len(tokens), size))
     counts.sum_duplicates()
-    df = np.bincount(counts.indices, minlength=size)
-    idf = np.log1p((len(tokens) - df + 0.5) / (df + 0.5))
     lengths = np.asarray(counts.sum(axis=1)).ravel()
     norm = np.repeat(k1 * (1 - b + b * lengths / max(lengths.mean(), 1e-9)), np.diff(counts.indptr))
-    counts.data = idf[counts.indices] * counts.data * (k1 + 1) / (counts.data + norm)
+    counts.data = counts.data * (k1 + 1) / (counts.data + norm)
     return counts.astype(np.float32)
 
 

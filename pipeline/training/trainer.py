@@ -25,7 +25,7 @@ from pipeline.training import checkpoint, curves, data, health, losses
 from pipeline.training.data import Batch, TrainingData
 from pipeline.training.objective import Relation, Sampled, objective
 from pipeline.training.student import Student
-from pipeline.training.teacher import DenseTeacher, bm25_matrix
+from pipeline.training.teacher import DenseTeacher, bm25_matrix, bm25_saturation
 
 LOGGED = 200
 """Points of a loss curve that a card keeps."""
@@ -90,6 +90,7 @@ class _Run:
         self.plan = data.plan(self.data, trained, settings)
         self.df_share = self._df_share()
         self.bm25 = self._bm25()
+        self.lexical = self._lexical()
         self.identity = content_hash(
             {"data": self.data.sha256, "start": _folder_identity(start), "settings": settings.model_dump(mode="json")}
         )
@@ -132,6 +133,14 @@ class _Run:
             return None
         blocked = self.student.encoder.blocked
         return bm25_matrix([[t for t in held if not blocked[t]] for held in self.passages], len(blocked))
+
+    def _lexical(self) -> sp.csr_matrix | None:
+        """What BM25 holds of each passage's own terms, in the scale of the encoder's weights."""
+        if self.settings.lexical_weight <= 0:
+            return None
+        blocked = self.student.encoder.blocked
+        held = bm25_saturation([[t for t in held if not blocked[t]] for held in self.passages], len(blocked))
+        return held * np.float32(self.settings.lexical_scale)
 
     def _dense(self, folder: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Teacher vectors of the passages and queries that the plan uses, kept beside the checkpoint."""
@@ -197,17 +206,20 @@ class _Run:
         settings, student = self.settings, self.student
         device = student.encoder.device
         queries = self.queries[batch.examples]
-        columns = student.columns(queries, random.Random(f"{settings.seed}-{step}"))
+        lexical = self.lexical[batch.passages] if self.lexical is not None else None
+        wanted = queries.indices if lexical is None else np.concatenate([queries.indices, lexical.indices])
+        columns = student.columns(wanted, random.Random(f"{settings.seed}-{step}"))
         ids = torch.from_numpy(columns.ids).to(device)
         asked = torch.from_numpy(queries[:, columns.ids].toarray()).to(device)
         tokens = [self.passages[i] for i in batch.passages]
         relation, teacher = self._relation(batch), self._teacher(batch, queries)
         ramp = losses.quadratic_ramp(step + 1, self.ramp_steps)
         share = self.df_share[columns.ids].to(device)
+        own = None if lexical is None else torch.from_numpy(lexical[:, columns.ids].toarray()).to(device)
 
         def cost(documents: Tensor) -> tuple[Tensor, dict[str, float]]:
-            held = Sampled(documents, columns.exact, columns.scale, share)
-            return objective(asked @ documents.T, held, relation, teacher, settings, ramp)
+            held = Sampled(documents, columns.exact, columns.scale, share, own)
+            return objective(asked, held, relation, teacher, settings, ramp)
 
         self.optimizer.zero_grad(set_to_none=True)
         order = [i for part in student.micro_batches(tokens) for i in part]
@@ -232,8 +244,8 @@ class _Run:
         loss, terms = cost(held)
         loss.backward()
         assert held.grad is not None
-        for part, weights in self.student.batches(tokens, ids):
-            weights.backward(held.grad[part])  # type: ignore[no-untyped-call]
+        for part, logits in self.student.batches(tokens, ids):
+            logits.backward(held.grad[part])  # type: ignore[no-untyped-call]
         said: dict[str, float] = terms
         return said
 
@@ -275,8 +287,8 @@ class _Run:
         ids = torch.from_numpy(own).to(self.student.encoder.device)
         found = torch.zeros(len(pool), len(own))
         with torch.no_grad():
-            for part, weights in self.student.batches([self.passages[i] for i in pool], ids):
-                found[part] = weights.float().cpu()
+            for part, logits in self.student.batches([self.passages[i] for i in pool], ids):
+                found[part] = torch.log1p(torch.relu(logits)).float().cpu()
         scores = queries[:, own].toarray() @ found.numpy().T
         target = np.array([place[self.data.positives[i]] for i in self.watched])
         value = _ndcg(scores, target)

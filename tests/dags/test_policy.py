@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -71,6 +72,19 @@ def test_every_dag_is_explained_and_never_floods(bag: Any) -> None:
         assert not dag.catchup, dag.dag_id
         assert dag.max_active_runs <= 2, dag.dag_id
         assert "garam" in dag.tags, dag.dag_id
+
+
+def test_no_task_argument_is_a_name_that_airflow_fills_in(bag: Any) -> None:
+    """Such a task fails only when it runs: "The key 'run_id' in args is a part of kwargs and therefore reserved"."""
+    from airflow.sdk.definitions.context import Context
+
+    reserved = set(Context.__annotations__) | {"conf", "run_id", "ds", "params", "ti"}
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            function = getattr(task, "python_callable", None)
+            if function is not None:
+                taken = reserved & set(inspect.signature(function).parameters)
+                assert not taken, f"{dag.dag_id}.{task.task_id}: rename {taken}"
 
 
 def test_days_are_days_in_seoul(bag: Any) -> None:
