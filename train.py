@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> Path:
         work=work / "training",
         teacher=base,
         facts={"parent": str(base)},
+        encoding=config.encoder,
     )
     shutil.copyfile(work / "trainingset" / "report.json", output / "data.json")
     shutil.rmtree(work, ignore_errors=True)

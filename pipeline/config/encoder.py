@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pipeline.config.section import Section, key
+
+if TYPE_CHECKING:
+    from pipeline.encoder.lexical import LexicalFloor
 
 
 class EncoderConfig(Section):
@@ -13,6 +18,20 @@ class EncoderConfig(Section):
     query_max_length: int = key(64, "tokens of a query that are read", ge=4, le=512)
     max_active: int = key(256, "terms of a document that are kept, the heaviest first", ge=16)
     batch_size: int = key(32, "documents encoded at once", ge=1)
+    lexical_floor: float = key(
+        2.0,
+        "least weight of a text's own term, said once in a text of average length (BM25's side); 0: none",
+        ge=0,
+        le=30,
+    )
+    average_length: float = key(150.0, "tokens of a text of average length, for the lexical floor", gt=0)
+
+    @property
+    def lexical(self) -> LexicalFloor | None:
+        """The floor under a text's own terms; None when it is switched off."""
+        from pipeline.encoder.lexical import LexicalFloor
+
+        return LexicalFloor(self.lexical_floor, self.average_length) if self.lexical_floor > 0 else None
 
     def document_text(self, text: str) -> str:
         """The part of an article's text that is searched: at most ``max_chars`` characters, cut at a space.

@@ -41,13 +41,6 @@ class TrainingConfig(Section):
     )
     teacher_scale: float = key(15.0, "factor of the teacher's scores, each from 0 to 1 in a batch", gt=0)
 
-    lexical_weight: float = key(
-        1.0,
-        "weight of lexical_weights: own terms' weights learn BM25's term frequency and length; 0 leaves it out",
-        ge=0,
-    )
-    lexical_scale: float = key(1.3, "weight of a term said once in a text of average length", gt=0)
-
     flops_weight: float = key(0.003, "weight of the sparsity term at the end of its ramp", ge=0)
     flops_ramp: float = key(0.33, "share of the steps in which the sparsity weight rises quadratically", ge=0, le=1)
     flops_kind: str = key("flops", "flops, or df_flops that charges frequent terms more", pattern="^(flops|df_flops)$")

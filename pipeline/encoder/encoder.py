@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.encoder import folder as files
+from pipeline.encoder.lexical import LexicalFloor
 from pipeline.encoder.module import SparseDocumentEncoder, bf16_is_fast
 from pipeline.encoder.vocabulary import blocked_tokens, vocabulary_hash
 from pipeline.errors import BadInputError, CorruptArtifactError
@@ -54,7 +55,7 @@ class Encoder:
 
     Attributes: ``module`` (the torch module, for training), ``tokenizer``, ``vocabulary`` (V strings, index = id),
     ``vocabulary_hash``, ``blocked`` (bool (V,)), ``query_weights`` (float32 (V,), 0 where blocked), ``max_length``
-    (tokens), ``device``, ``precision``.
+    (tokens), ``device``, ``precision``, ``lexical`` (the floor under a text's own terms; None: what the model says).
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Encoder:
         max_length: int | None = None,
         precision: Precision = "auto",
         facts: dict[str, Any] | None = None,
+        lexical: LexicalFloor | None = None,
     ) -> None:
         """``model`` is a transformers model with a masked-LM head, ``tokenizer`` its fast tokenizer. ``facts`` are
         written into ``garam.json``. Raises BadInputError where the two do not belong together."""
@@ -87,6 +89,7 @@ class Encoder:
         self.max_length = min(max_length or MAX_LENGTH, _positions(model.config), int(tokenizer.model_max_length))
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.precision: Precision = precision
+        self.lexical = lexical
         try:
             self.module = SparseDocumentEncoder(model, torch.from_numpy(self.blocked)).to(self.device)
         except ValueError as error:
@@ -102,6 +105,7 @@ class Encoder:
         device: str | None = None,
         max_length: int | None = None,
         precision: Precision = "auto",
+        lexical: LexicalFloor | None = None,
     ) -> Encoder:
         """Read an encoder, or any local transformers folder with a masked-LM head (query weights 1).
 
@@ -129,7 +133,7 @@ class Encoder:
             )
         encoder = cls(
             model, tokenizer, _read_weights(place), device=device, max_length=max_length, precision=precision,
-            facts={key: value for key, value in facts.items() if key not in ("files", "format")},
+            lexical=lexical, facts={key: value for key, value in facts.items() if key not in ("files", "format")},
         )  # fmt: skip
         if facts and facts.get("vocabulary_hash") != encoder.vocabulary_hash:
             raise CorruptArtifactError(f"{place} was saved with another tokenizer than it holds: save it again.")
@@ -218,6 +222,13 @@ class Encoder:
         )  # fmt: skip
         return encoded["input_ids"].to(self.device), encoded["attention_mask"].to(self.device)
 
+    def lexical_floor(self, texts: Sequence[str]) -> sp.csr_matrix:
+        """The floor (n, V) float32 under the weights of the texts' own terms, of whole texts; zeros without one."""
+        if self.lexical is None or not texts:
+            return sp.csr_matrix(np.zeros((len(texts), len(self.vocabulary)), np.float32))
+        held = self.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+        return self.lexical.of([[t for t in ids if not self.blocked[t]] for ids in held], len(self.vocabulary))
+
     def encode_documents(
         self,
         texts: Sequence[str],
@@ -227,6 +238,8 @@ class Encoder:
         max_active: int | None = None,
     ) -> sp.csr_matrix:
         """Documents as rows (n, V) float32, in the order given; an empty text gives what its special tokens fire.
+
+        With ``lexical`` set, a text's own terms weigh at least their floor (`pipeline.encoder.lexical`).
 
         Texts are encoded in batches of about equal length, longest first (so memory trouble shows at once).
         ``progress(done, total)`` is called after each batch; ``max_active`` keeps the largest weights of a document.
@@ -240,7 +253,10 @@ class Encoder:
             for start in range(0, len(order), batch_size):
                 part = [texts[index] for index in order[start : start + batch_size]]
                 with torch.inference_mode(), self.autocast():
-                    weights = self.module(*self.batch(part))
+                    weights = self.module(*self.batch(part)).float()
+                    if self.lexical is not None:
+                        floor = torch.from_numpy(self.lexical_floor(part).toarray())
+                        weights = torch.maximum(weights, floor.to(weights.device))
                     if max_active is not None and max_active < weights.shape[1]:
                         kept = weights.topk(max_active, dim=1)
                         weights = torch.zeros_like(weights).scatter_(1, kept.indices, kept.values)

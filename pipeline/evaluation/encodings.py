@@ -60,7 +60,7 @@ class Ranker:
         """The model itself: loaded for its tokenizer, its query weights and texts without a vector."""
         from pipeline.encoder import Encoder
 
-        return Encoder.load(self._folder, max_length=self._config.max_length)
+        return Encoder.load(self._folder, max_length=self._config.max_length, lexical=self._config.lexical)
 
     def queries(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Queries as rows (n, V)."""

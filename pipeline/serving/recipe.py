@@ -21,14 +21,15 @@ from pipeline.store.models import Model
 from pipeline.vectors import Vectors
 
 if TYPE_CHECKING:
+    from pipeline.config.encoder import EncoderConfig
     from pipeline.encoder import Encoder
 
 
 @lru_cache(maxsize=2)
-def _encoder(folder: Path, max_length: int) -> Encoder:
+def _encoder(folder: Path, config: EncoderConfig) -> Encoder:
     from pipeline.encoder import Encoder
 
-    return Encoder.load(folder, max_length=max_length)
+    return Encoder.load(folder, max_length=config.max_length, lexical=config.lexical)
 
 
 class Recipe:
@@ -95,7 +96,7 @@ class Recipe:
     @cached_property
     def encoder(self) -> Encoder:
         """The model."""
-        return _encoder(self._ctx.artifacts.get(self.model.artifact), self._ctx.config.encoder.max_length)
+        return _encoder(self._ctx.artifacts.get(self.model.artifact), self._ctx.config.encoder)
 
     @cached_property
     def names(self) -> list[str]:

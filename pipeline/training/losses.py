@@ -89,17 +89,6 @@ def kl_distillation(
     return _mean((log_teacher.exp() * difference).sum(1), weight)
 
 
-def lexical_weights(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean squared difference of own terms' weights from BM25's, over the terms that a document's text holds.
-
-    ``logits`` (D, C) before the activation; ``target`` (D, C), 0 where the term is not in the text. A term that does
-    not fire at all (a logit below 0) gets a slope too, which relu alone would deny it.
-    """
-    own = target > 0
-    weights = torch.log1p(torch.relu(logits)) + 0.1 * torch.clamp(logits, max=0.0)
-    return ((weights - target)[own] ** 2).mean() if bool(own.any()) else logits.new_zeros(())
-
-
 def teacher_scores(*scores: Tensor, scale: float) -> Tensor:
     """Several teachers as one: each min-max scaled per query over the candidates, averaged, times ``scale``; (Q, D)."""
     scaled = []

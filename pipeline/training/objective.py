@@ -16,21 +16,22 @@ from pipeline.training import losses
 class Sampled:
     """Weights of a batch's documents on some output dimensions.
 
-    ``logits`` (D, C) before the activation; the first ``exact`` columns are there for sure (the queries' tokens, and
-    the documents' where their weights are a target), the others stand for ``scale`` dimensions each (1 when all are
-    computed). ``df_share`` (C,) is the share of passages with the term.
+    ``logits`` (D, C) before the activation; the first ``exact`` columns are there for sure (the queries' tokens), the
+    others stand for ``scale`` dimensions each (1 when all are computed). ``df_share`` (C,) is the share of passages
+    with the term; under the weights of a text's own terms lies the ``floor``.
     """
 
     logits: Tensor
     exact: int
     scale: float
     df_share: Tensor
-    lexical: Tensor | None = None  # (D, C) BM25's weights of the text's own terms, 0 elsewhere
+    floor: Tensor | None = None  # (D, C) the lexical floor
 
     @cached_property
     def weights(self) -> Tensor:
-        """What the encoder gives: ``log1p(relu(logits))``, (D, C)."""
-        return torch.log1p(torch.relu(self.logits))
+        """What the encoder gives: ``log1p(relu(logits))``, at least the floor; (D, C)."""
+        learned = torch.log1p(torch.relu(self.logits))
+        return learned if self.floor is None else torch.maximum(learned, self.floor)
 
     def total(self, values: Tensor) -> Tensor:
         """Estimate of the sum over all dimensions of a value per column (..., C) -> (...)."""
@@ -99,8 +100,6 @@ def objective(
         ours_all = torch.where(kept, scores, own.unsqueeze(1))
         theirs_all = torch.where(kept, teacher, theirs_own.unsqueeze(1))
         add("margin_mse", settings.margin_mse_weight, losses.margin_mse(own, ours_all, theirs_own, theirs_all))
-    if documents.lexical is not None:
-        add("lexical", settings.lexical_weight, losses.lexical_weights(documents.logits, documents.lexical))
     if settings.flops_weight > 0:
         value = _sparsity(documents, settings)
         add("flops", settings.flops_weight * ramp, value)

@@ -11,33 +11,23 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
+from pipeline.encoder.lexical import saturation
 from pipeline.encoder.module import bf16_is_fast
 from pipeline.errors import BadInputError
 
 
-def bm25_matrix(tokens: Sequence[Sequence[int]], size: int, k1: float = 1.2, b: float = 0.75) -> sp.csr_matrix:
+def bm25_matrix(tokens: Sequence[Sequence[int]], size: int) -> sp.csr_matrix:
     """BM25 weights (documents, V) float32 of documents given as token ids, Lucene's idf.
 
     ``ln(1 + (N - df + 0.5) / (df + 0.5)) * f * (k1 + 1) / (f + k1 * (1 - b + b * |d| / avgdl))``. A query's score is
     the sum over its tokens.
     """
-    counts = bm25_saturation(tokens, size, k1, b)
+    average = float(np.mean([len(held) for held in tokens])) if len(tokens) else 1.0
+    counts = saturation(tokens, size, average)
     df = np.bincount(counts.indices, minlength=size)
     idf = np.log1p((len(tokens) - df + 0.5) / (df + 0.5)).astype(np.float32)
     counts.data = idf[counts.indices] * counts.data
     return counts
-
-
-def bm25_saturation(tokens: Sequence[Sequence[int]], size: int, k1: float = 1.2, b: float = 0.75) -> sp.csr_matrix:
-    """The document's side of BM25, without idf: (documents, V) float32, 1 for a term said once in an average text."""
-    rows = np.repeat(np.arange(len(tokens)), [len(held) for held in tokens])
-    columns = np.fromiter((t for held in tokens for t in held), np.int64, len(rows))
-    counts = sp.csr_matrix((np.ones(len(rows), np.float64), (rows, columns)), shape=(len(tokens), size))
-    counts.sum_duplicates()
-    lengths = np.asarray(counts.sum(axis=1)).ravel()
-    norm = np.repeat(k1 * (1 - b + b * lengths / max(lengths.mean(), 1e-9)), np.diff(counts.indptr))
-    counts.data = counts.data * (k1 + 1) / (counts.data + norm)
-    return counts.astype(np.float32)
 
 
 class DenseTeacher:

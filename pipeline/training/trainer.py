@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.artifacts import content_hash
+from pipeline.config.encoder import EncoderConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.encoder import Encoder
 from pipeline.encoder.folder import write_json
@@ -25,7 +26,7 @@ from pipeline.training import checkpoint, curves, data, health, losses
 from pipeline.training.data import Batch, TrainingData
 from pipeline.training.objective import Relation, Sampled, objective
 from pipeline.training.student import Student
-from pipeline.training.teacher import DenseTeacher, bm25_matrix, bm25_saturation
+from pipeline.training.teacher import DenseTeacher, bm25_matrix
 
 LOGGED = 200
 """Points of a loss curve that a card keeps."""
@@ -52,6 +53,7 @@ def train(
     work: Path | None = None,
     teacher: Path | None = None,
     facts: dict[str, Any] | None = None,
+    encoding: EncoderConfig | None = None,
 ) -> TrainResult:
     """Train the encoder in ``start`` on a training set and save it to ``output`` with ``card.json``, ``curves.svg``.
 
@@ -61,7 +63,9 @@ def train(
     that cannot be met; then nothing is saved.
     """
     began = time.monotonic()
-    run = _Run(training_set, start, settings, progress, work or output.with_name(f".{output.name}.work"), teacher)
+    run = _Run(
+        training_set, start, settings, progress, work or output.with_name(f".{output.name}.work"), teacher, encoding
+    )
     run.steps()
     card = run.finish(output, facts or {})
     return TrainResult(output, card, run.done, time.monotonic() - began, run.history)
@@ -72,7 +76,7 @@ class _Run:
 
     def __init__(
         self, training_set: Path, start: Path, settings: TrainingConfig, progress: Progress, work: Path,
-        teacher: Path | None,
+        teacher: Path | None, encoding: EncoderConfig | None,
     ) -> None:  # fmt: skip
         if settings.teacher in ("dense", "both") and _distils(settings) and teacher is None:
             raise ConfigError(f"training.teacher is {settings.teacher}, but no dense encoder was named: set it to bm25")
@@ -90,9 +94,14 @@ class _Run:
         self.plan = data.plan(self.data, trained, settings)
         self.df_share = self._df_share()
         self.bm25 = self._bm25()
-        self.lexical = self._lexical()
+        self.floor = self._floor(encoding)
         self.identity = content_hash(
-            {"data": self.data.sha256, "start": _folder_identity(start), "settings": settings.model_dump(mode="json")}
+            {
+                "data": self.data.sha256,
+                "start": _folder_identity(start),
+                "settings": settings.model_dump(mode="json"),
+                "encoding": encoding.model_dump(mode="json") if encoding else None,
+            }
         )
         self.dense = self._dense(teacher)
         self.weights = self.student.trainable()
@@ -134,13 +143,11 @@ class _Run:
         blocked = self.student.encoder.blocked
         return bm25_matrix([[t for t in held if not blocked[t]] for held in self.passages], len(blocked))
 
-    def _lexical(self) -> sp.csr_matrix | None:
-        """What BM25 holds of each passage's own terms, in the scale of the encoder's weights."""
-        if self.settings.lexical_weight <= 0:
-            return None
-        blocked = self.student.encoder.blocked
-        held = bm25_saturation([[t for t in held if not blocked[t]] for held in self.passages], len(blocked))
-        return held * np.float32(self.settings.lexical_scale)
+    def _floor(self, encoding: EncoderConfig | None) -> sp.csr_matrix | None:
+        """The lexical floor of each passage, of its whole text as in serving; None where there is none."""
+        encoder = self.student.encoder
+        encoder.lexical = encoding.lexical if encoding else None
+        return encoder.lexical_floor(self.data.texts) if encoder.lexical else None
 
     def _dense(self, folder: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Teacher vectors of the passages and queries that the plan uses, kept beside the checkpoint."""
@@ -206,19 +213,19 @@ class _Run:
         settings, student = self.settings, self.student
         device = student.encoder.device
         queries = self.queries[batch.examples]
-        lexical = self.lexical[batch.passages] if self.lexical is not None else None
-        wanted = queries.indices if lexical is None else np.concatenate([queries.indices, lexical.indices])
-        columns = student.columns(wanted, random.Random(f"{settings.seed}-{step}"))
+        columns = student.columns(queries.indices, random.Random(f"{settings.seed}-{step}"))
         ids = torch.from_numpy(columns.ids).to(device)
         asked = torch.from_numpy(queries[:, columns.ids].toarray()).to(device)
         tokens = [self.passages[i] for i in batch.passages]
         relation, teacher = self._relation(batch), self._teacher(batch, queries)
         ramp = losses.quadratic_ramp(step + 1, self.ramp_steps)
         share = self.df_share[columns.ids].to(device)
-        own = None if lexical is None else torch.from_numpy(lexical[:, columns.ids].toarray()).to(device)
+        floor = None
+        if self.floor is not None:
+            floor = torch.from_numpy(self.floor[batch.passages][:, columns.ids].toarray()).to(device)
 
         def cost(documents: Tensor) -> tuple[Tensor, dict[str, float]]:
-            held = Sampled(documents, columns.exact, columns.scale, share, own)
+            held = Sampled(documents, columns.exact, columns.scale, share, floor)
             return objective(asked, held, relation, teacher, settings, ramp)
 
         self.optimizer.zero_grad(set_to_none=True)
@@ -289,6 +296,8 @@ class _Run:
         with torch.no_grad():
             for part, logits in self.student.batches([self.passages[i] for i in pool], ids):
                 found[part] = torch.log1p(torch.relu(logits)).float().cpu()
+        if self.floor is not None:
+            found = torch.maximum(found, torch.from_numpy(self.floor[pool][:, own].toarray()))
         scores = queries[:, own].toarray() @ found.numpy().T
         target = np.array([place[self.data.positives[i]] for i in self.watched])
         value = _ndcg(scores, target)

@@ -119,6 +119,7 @@ def _run_training(artifacts: Artifacts, job: dict[str, Any], work: Path, progres
             progress,
             work=work / "training",
             teacher=artifacts.get(job["base"]),
+            encoding=encoding,
             facts=facts,
         )
         model = artifacts.put(result.folder, "model")
@@ -162,7 +163,7 @@ def _encode(
             held = Vectors.read(place)
         else:
             if encoder is None:
-                encoder = Encoder.load(artifacts.get(model), max_length=settings.max_length)
+                encoder = Encoder.load(artifacts.get(model), max_length=settings.max_length, lexical=settings.lexical)
             matrix = encoder.encode_documents(
                 part,
                 batch_size=settings.batch_size,

@@ -95,7 +95,7 @@ def test_cached_gradients_are_the_gradients(training_set, start, tmp_path):
     found = []
     for cached in (False, True):
         chosen = settings(validation_queries=0, gradient_cache=cached)
-        run = _Run(training_set, start, chosen, silent, tmp_path / "work", None)
+        run = _Run(training_set, start, chosen, silent, tmp_path / "work", None, None)
         run._step(run.plan[0], 0)
         found.append({name: p.grad for name, p in run.weights.items() if p.grad is not None})
     assert found[0].keys() == found[1].keys()
