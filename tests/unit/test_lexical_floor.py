@@ -9,7 +9,7 @@ import pytest
 from rank_bm25 import BM25Okapi
 
 from pipeline.encoder import Encoder
-from pipeline.encoder.lexical import B, K1, LexicalFloor, saturation
+from pipeline.encoder.lexical import K1, B, LexicalFloor, saturation
 from tests.tiny import tiny_encoder
 
 DOCUMENTS = [[3, 3, 5], [5, 6, 7, 8, 9, 3], [4], [7, 7, 7, 7], *[[0, 1, 2]] * 4]
