@@ -12,6 +12,7 @@ import httpx
 from pipeline.errors import GaramError, UnavailableError
 
 _ENDED = {"success", "failed"}
+_LOOK_EVERY_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,13 @@ class Airflow:
             raise UnavailableError(f"Airflow answered {response.status_code} to {method} {path}: {response.text[:300]}")
         return response.json() if response.content else {}
 
+    def get(self, path: str) -> str:
+        """The text of a page behind the login."""
+        self._call("GET", "/api/v2/dags")  # logs in where it has to
+        response = self._http.get(path)
+        response.raise_for_status()
+        return response.text
+
     def wait_for_dags(self, dag_ids: set[str], timeout_s: float = 120) -> None:
         """Wait until the DAG processor has read the DAGs, and unpause them."""
         deadline = time.monotonic() + timeout_s
@@ -83,11 +91,21 @@ class Airflow:
         return [TaskOutcome(t["task_id"], t["state"] or "none", t["duration"]) for t in found]
 
     def wait(
-        self, dag_id: str, run_id: str, *, timeout_s: float, on_change: Callable[[TaskOutcome], None]
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout_s: float,
+        on_change: Callable[[TaskOutcome], None],
+        on_progress: Callable[[str], None] | None = None,
     ) -> list[TaskOutcome]:
-        """Wait for a run's end, telling each change of a task; RunFailedError when it ends red or takes too long."""
+        """Wait for a run's end, telling each change of a task and how far long tasks are.
+
+        RunFailedError when the run ends red or takes longer than ``timeout_s`` seconds.
+        """
         deadline = time.monotonic() + timeout_s
         seen: dict[str, str] = {}
+        looked, said = time.monotonic(), ""
         while True:
             state = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"]
             tasks = self.tasks(dag_id, run_id)
@@ -97,6 +115,13 @@ class Airflow:
                     on_change(task)
             if state in _ENDED:
                 break
+            if on_progress is not None and time.monotonic() - looked > _LOOK_EVERY_S:
+                looked = time.monotonic()
+                running = [task.task for task in tasks if task.state == "running"]
+                line = self._progress(dag_id, run_id, running[0]) if running else ""
+                if line and line != said:
+                    said = line
+                    on_progress(f"{running[0]}: {line}")
             if time.monotonic() > deadline:
                 raise RunFailedError(f"{dag_id} has not ended in {timeout_s:.0f} s: look at the run in the Airflow UI")
             time.sleep(1)
@@ -106,17 +131,27 @@ class Airflow:
             raise RunFailedError(f"{dag_id} failed in {', '.join(failed) or 'no task'}{why and ': ' + why}")
         return tasks
 
-    def _last_error(self, dag_id: str, run_id: str, task_id: str) -> str:
+    def _log(self, dag_id: str, run_id: str, task_id: str) -> list[dict[str, Any]]:
+        """The entries of a task's newest log; none when it cannot be had."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         try:
             number = self._call("GET", path)["try_number"]
             log = self._call("GET", f"{path}/logs/{number}", headers={"Accept": "application/json"})
         except (GaramError, httpx.HTTPError, KeyError):
-            return ""
-        lines = [str(e.get("event", "")) for e in log.get("content", []) if e.get("level") in ("error", "critical")]
+            return []
+        return [entry for entry in log.get("content", []) if isinstance(entry, dict)]
+
+    def _progress(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """The newest line of progress that a task logged."""
+        said = [str(e["event"]) for e in self._log(dag_id, run_id, task_id) if e.get("logger") == "garam.progress"]
+        return said[-1] if said else ""
+
+    def _last_error(self, dag_id: str, run_id: str, task_id: str) -> str:
+        entries = self._log(dag_id, run_id, task_id)
+        lines = [str(entry.get("event", "")) for entry in entries if entry.get("level") in ("error", "critical")]
         details = [
             f"{frame.get('exc_type')}: {frame.get('exc_value')}"
-            for entry in log.get("content", [])
+            for entry in entries
             for frame in entry.get("error_detail") or []
         ]
         return (details or lines or [""])[-1][:600]

@@ -51,6 +51,10 @@ class Steps:
         yield
         self.done.append((name, time.monotonic() - started))
 
+    def progress(self, line: str) -> None:
+        """How far a long task is."""
+        self.say(f"    {line}")
+
     def task(self, outcome: TaskOutcome) -> None:
         """Tell that a task started or ended."""
         if outcome.state in ("running", "success", "failed", "up_for_retry", "skipped"):
@@ -86,7 +90,7 @@ def run(config: Path | None = None, *, as_json: bool = False) -> None:
     def turn(name: str, dag_id: str, *, conf: dict[str, Any] | None = None, day: dt.date | None = None) -> None:
         with steps.step(name):
             run_id = airflow.trigger(dag_id, conf=conf, partition_key=day.isoformat() if day else None)
-            airflow.wait(dag_id, run_id, timeout_s=RUN_TIMEOUT_S, on_change=steps.task)
+            airflow.wait(dag_id, run_id, timeout_s=RUN_TIMEOUT_S, on_change=steps.task, on_progress=steps.progress)
 
     archive_to = window.window_from - dt.timedelta(days=1)
     archive = {

@@ -264,3 +264,8 @@ def newest_decision_of_day(conn: Connection, day: dt.date) -> Decision | None:
     )
     row = conn.execute(query).one_or_none()
     return Decision(*row) if row is not None else None
+
+
+def newest_decisions(conn: Connection, limit: int) -> list[Decision]:
+    """The newest decisions, the newest first."""
+    return [Decision(*row) for row in conn.execute(sa.select(*_DECISION).order_by(decisions.c.id.desc()).limit(limit))]
