@@ -25,7 +25,16 @@ Instant = Annotated[
     typer.Option("--known-by", parser=parse_instant, metavar="T", help="only what was known by then (default: now)"),
 ]
 
-out = Console(highlight=False)
+
+def console() -> Console:
+    """Standard output, as wide as the terminal; a file has no width, and 80 columns would break every cell."""
+    made = Console(highlight=False)
+    if not made.is_terminal:
+        made.width = 140
+    return made
+
+
+out = console()
 
 
 def opened(context: typer.Context, *, migrate: bool = False) -> Context:

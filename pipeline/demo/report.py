@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from rich.console import Console
 from rich.table import Table
 
 from pipeline import serving
 from pipeline.asof import AsOf
+from pipeline.cli.output import console
 from pipeline.context import Context
 from pipeline.errors import GaramError
 from pipeline.local.info import StackInfo
@@ -108,7 +108,7 @@ def _searches(ctx: Context, text: str) -> dict[str, Any]:
 
 def show(summary: dict[str, Any]) -> None:
     """Print the report."""
-    out = Console(highlight=False, width=None)
+    out = console()
     out.print()
     out.print(f"{summary['documents']:,} documents of {summary['days']:,} days, ", end="", markup=False)
     out.print(f"{summary['first_day']} to {summary['last_day']}", markup=False)
@@ -149,15 +149,17 @@ def _metrics(rounds: Sequence[dict[str, Any]]) -> Table:
         title_justify="left",
     )
     for header in ("round", "queries", "system", *METRICS, "active terms"):
-        table.add_column(header, justify="right" if header in (*METRICS, "active terms") else "left")
+        number = header in (*METRICS, "active terms")
+        table.add_column(header, justify="right" if number else "left", no_wrap=True)
     for name, one in zip(("first", "second"), rounds, strict=False):
+        names = {"bm25": "BM25 (nori)", "candidate": f"{name} model", "champion": "first model, in service"}
         for set_name, systems in one["sets"].items():
             for system, row in systems.items():
                 terms = row["active_terms"]
                 table.add_row(
-                    f"{name}, {one['day']}",
+                    f"{name} {one['day']}",
                     f"{set_name} ({row['queries']})",
-                    system,
+                    names.get(system) or f"{names[system.partition('+')[0]]} + BM25",
                     *(f"{row[m]:.3f}" for m in METRICS),
                     f"{terms:.0f}" if terms is not None else "",
                 )
