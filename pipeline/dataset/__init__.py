@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import attributes
 
 if TYPE_CHECKING:
     from pipeline.dataset.assemble import build
@@ -27,13 +29,4 @@ _HOMES = {
 }
 __all__ = ["BM25", "Guard", "SynonymGroup", "TrainingSet", "add_hard_negatives_bm25", "build", "make_training_set"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import an entry point when it is asked for (PEP 562): a DAG file that names the package pays nothing."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = attributes(__name__, _HOMES)

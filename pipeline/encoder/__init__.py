@@ -7,13 +7,14 @@ first use, so that reading this package in an Airflow DAG file costs nothing.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # Idle OpenMP threads that spin starve every other process of a small machine: a training step took 12 to 16 s
 # beside other jobs without it and 2 to 3.5 s with it. It has to be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from pipeline.encoder.vocabulary import blocked_tokens, feature_name, vocabulary_hash
+from pipeline.lazy import attributes
 
 if TYPE_CHECKING:
     from pipeline.encoder.encoder import Encoder
@@ -21,15 +22,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder", "SparseDocumentEncoder", "blocked_tokens", "feature_name", "vocabulary_hash"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import the two classes that need torch when they are asked for (PEP 562)."""
-    if name == "Encoder":
-        from pipeline.encoder.encoder import Encoder
-
-        return Encoder
-    if name == "SparseDocumentEncoder":
-        from pipeline.encoder.module import SparseDocumentEncoder
-
-        return SparseDocumentEncoder
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attributes(__name__, {"Encoder": "encoder", "SparseDocumentEncoder": "module"})

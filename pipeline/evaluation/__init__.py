@@ -5,8 +5,9 @@ The entry points are imported when first called: a DAG file that imports this pa
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import attributes
 
 if TYPE_CHECKING:
     from pipeline.evaluation.files import evaluate_files
@@ -24,9 +25,4 @@ _HOME = {
     "render_decision": "report",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for from its module (PEP 562)."""
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attributes(__name__, _HOME)

@@ -6,7 +6,9 @@ lazily: reading this package costs neither opensearch-py nor torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import attributes
 
 if TYPE_CHECKING:
     from pipeline.search.baseline import bm25_run
@@ -23,11 +25,4 @@ _HOME = {
     "bm25_run": "baseline",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for from its module (PEP 562)."""
-    if name in _HOME:
-        import importlib
-
-        return getattr(importlib.import_module(f"pipeline.search.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attributes(__name__, _HOME)

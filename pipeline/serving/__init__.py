@@ -7,7 +7,9 @@ writer an index (``articles.N``). None but the first is held for long, so a roll
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import attributes
 
 if TYPE_CHECKING:
     from pipeline.serving.alias import live, resume, rollback
@@ -49,11 +51,4 @@ _HOME = {
     "search": "searching",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import an entry point from its module when it is asked for (PEP 562)."""
-    if name in _HOME:
-        import importlib
-
-        return getattr(importlib.import_module(f"pipeline.serving.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attributes(__name__, _HOME)

@@ -6,8 +6,9 @@ Everything is loaded when first used: importing this package is free.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import attributes
 
 if TYPE_CHECKING:
     from pipeline.synonyms.candidates import build_synonym_groups_from_clusters, discover_synonyms_temporal
@@ -38,8 +39,4 @@ __all__ = [
     "validate_synonyms_with_llm",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = attributes(__name__, _HOME)

@@ -7,8 +7,9 @@ imported before it is used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import attributes
 
 if TYPE_CHECKING:
     from pipeline.temporal.counting import CountReport, count_articles
@@ -61,8 +62,4 @@ __all__ = [
     "trends",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = attributes(__name__, _HOME)
