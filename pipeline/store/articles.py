@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.engine import Connection
 
 from pipeline.asof import AsOf
@@ -47,7 +48,7 @@ def read(
     newest = (
         sa.select(article_versions)
         .where(article_versions.c.seen_at <= as_of.known_by)
-        .distinct(article_versions.c.article_id)
+        .ext(distinct_on(article_versions.c.article_id))
         .order_by(article_versions.c.article_id, article_versions.c.version.desc())
         .subquery("v")
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.engine import Connection
 
 from pipeline.asof import AsOf
@@ -146,7 +146,7 @@ def judged(conn: Connection) -> list[QuerySetRow]:
     query = (
         sa.select(*_QUERIES)
         .where(query_sets.c.name.like("judged:%"))
-        .distinct(query_sets.c.name)
+        .ext(distinct_on(query_sets.c.name))
         .order_by(query_sets.c.name, query_sets.c.id.desc())
     )
     return [QuerySetRow(*row) for row in conn.execute(query)]

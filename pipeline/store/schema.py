@@ -328,7 +328,8 @@ evaluations = _table(
     "evaluations",
     _id(),
     _ref("model_id", "models.id"),
-    _ref("champion_id", "generations.id", nullable=True),
+    # The generation it was compared with; no foreign key, which would close a circle with decisions and generations.
+    sa.Column("champion_id", sa.BigInteger, nullable=True, index=True),
     _text("config_hash"),
     _json("report"),  # metrics by query set, system and slice
     _text("artifact"),  # per-query values: what the tests of the gate are computed from

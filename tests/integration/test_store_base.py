@@ -1,0 +1,96 @@
+"""The store's floor on a real Postgres: migrations, locks, and times that make an as-of exact."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from pipeline.asof import AsOf
+from pipeline.errors import BusyError, ConfigError, UnavailableError
+from pipeline.store import Store, articles
+from pipeline.store.base import writing
+from pipeline.store.schema import metadata
+
+
+@pytest.fixture
+def store(database: str) -> Store:
+    made = Store(database)
+    made.migrate()
+    return made
+
+
+def test_the_migrations_make_the_schema_that_the_code_has(store: Store) -> None:
+    with store.begin() as conn:
+        assert compare_metadata(MigrationContext.configure(conn), metadata) == []
+
+
+def test_migrating_again_and_at_once_does_nothing_more(database: str) -> None:
+    stores = [Store(database) for _ in range(3)]
+    threads = [threading.Thread(target=store.migrate) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with stores[0].begin() as conn:
+        assert conn.execute(sa.text("SELECT count(*) FROM alembic_version")).scalar_one() == 1
+
+
+def test_a_database_without_tables_says_what_to_run(database: str) -> None:
+    with pytest.raises(ConfigError, match="garam migrate"), Store(database).begin() as conn:
+        conn.execute(sa.text("SELECT * FROM articles"))
+
+
+def test_a_database_that_does_not_answer_may_be_tried_again() -> None:
+    with (
+        pytest.raises(UnavailableError, match="does not answer") as caught,
+        Store("postgresql://x:y@127.0.0.1:9/z").begin(),
+    ):
+        pass
+    assert caught.value.retryable
+
+
+def test_another_database_is_refused() -> None:
+    with pytest.raises(ConfigError, match="PostgreSQL"):
+        Store("sqlite:///x.db")
+
+
+def test_known_by_never_passes_somebody_who_is_still_writing(store: Store) -> None:
+    """A row stamped before T is visible to whoever reads as known by T, however slow its writer was."""
+    stamped: list[dt.datetime] = []
+    wrote = threading.Event()
+
+    def write_slowly() -> None:
+        with store.begin() as conn:
+            stamped.append(writing(conn))
+            wrote.set()
+            time.sleep(1.0)
+            conn.execute(sa.text("INSERT INTO removals (url) VALUES ('https://example.invalid/a')"))
+
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    assert wrote.wait(10)
+    known_by = store.settle()
+    with store.begin() as conn:
+        assert conn.execute(sa.text("SELECT count(*) FROM removals")).scalar_one() == 1
+    writer.join()
+    assert known_by > stamped[0]
+
+
+def test_a_lock_that_is_held_is_busy_and_ends_with_its_holder(store: Store) -> None:
+    with store.lock("work"), pytest.raises(BusyError), store.lock("work", wait=False):
+        pass
+    with store.lock("work", wait=False):
+        pass
+
+
+def test_reading_articles_leaves_the_connection_able_to_write(store: Store) -> None:
+    """Streaming once turned every later statement of the transaction into a cursor, so that an INSERT failed."""
+    with store.begin() as conn:
+        list(articles.read(conn, AsOf(dt.date(2026, 1, 1), dt.datetime.now(dt.UTC))))
+        conn.execute(sa.text("INSERT INTO removals (url) VALUES ('https://example.invalid/b')"))
