@@ -10,7 +10,7 @@ import datetime as dt
 
 from airflow.sdk import CronPartitionTimetable, dag, task
 
-from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, logged, run_day
+from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, logged, settle
 
 
 @dag(
@@ -31,15 +31,6 @@ def learn_daily() -> None:
 
         with garam() as ctx:
             return dataclasses.asdict(temporal.count_articles(ctx, progress=logged()))
-
-    @task
-    def settle() -> dict[str, str]:
-        """Fix the run's as-of: everything after this reads the same articles and counts, whenever it is retried."""
-        from pipeline import loop
-
-        with garam() as ctx:
-            settled = loop.settle(ctx, run_day())
-            return {"day": settled.day.isoformat(), "known_by": settled.known_by.isoformat()}
 
     @task
     def learn_statistics(settled: dict[str, str]) -> int:

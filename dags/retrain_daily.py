@@ -13,7 +13,7 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import CronPartitionTimetable, PokeReturnValue, TriggerRule, dag, task
 
-from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, gpu_queue, logged, run_day
+from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, gpu_queue, logged, run_day, settle
 
 APPROVE, REFUSE = "Approve", "Refuse"
 
@@ -36,15 +36,6 @@ def retrain_daily() -> None:
 
         with garam() as ctx:
             return PokeReturnValue(is_done=loop.is_learned(ctx, run_day()))
-
-    @task
-    def settle() -> dict[str, str]:
-        """Fix the run's as-of."""
-        from pipeline import loop
-
-        with garam() as ctx:
-            settled = loop.settle(ctx, run_day())
-            return {"day": settled.day.isoformat(), "known_by": settled.known_by.isoformat()}
 
     @task
     def build_training_set(settled: dict[str, str]) -> int:

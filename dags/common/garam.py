@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Param, get_current_context
+from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -66,6 +66,16 @@ def run_day() -> dt.date:
     context = get_current_context()
     chosen = context["params"].get("day") or getattr(context["dag_run"], "partition_key", None)
     return parse_day(str(chosen)[:10]) if chosen else today() - dt.timedelta(days=1)
+
+
+@task
+def settle() -> dict[str, str]:
+    """Fix the run's as-of: everything after this reads the same articles and counts, whenever it is retried."""
+    from pipeline import loop
+
+    with garam() as ctx:
+        settled = loop.settle(ctx, run_day())
+        return {"day": settled.day.isoformat(), "known_by": settled.known_by.isoformat()}
 
 
 def as_of(parts: dict[str, str]) -> Any:

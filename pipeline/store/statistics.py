@@ -227,23 +227,5 @@ def get_query_weights(conn: Connection, query_weights_id: int) -> QueryWeights:
     return QueryWeights(*row)
 
 
-def newest_query_weights(
-    conn: Connection, vocabulary_hash: str, *, status: str | None = None, day: dt.date | None = None
-) -> QueryWeights | None:
-    """The newest query weights of a vocabulary: of a status if given, up to a day if given."""
-    query = sa.select(*_weights()).where(_W.vocabulary_hash == vocabulary_hash)
-    if status is not None:
-        query = query.where(_W.status == status)
-    if day is not None:
-        query = query.where(_W.day <= day)
-    row = conn.execute(query.order_by(_W.day.desc(), _W.id.desc()).limit(1)).one_or_none()
-    return QueryWeights(*row) if row is not None else None
-
-
-def judge_query_weights(conn: Connection, query_weights_id: int, status: str, verdict: Any) -> None:
-    """Keep the smaller gate's verdict: accepted or rejected, with its rows."""
-    conn.execute(sa.update(query_weights).where(_W.id == query_weights_id).values(status=status, verdict=verdict))
-
-
 def _weights() -> list[sa.Column[Any]]:
     return [_W[name] for name in QueryWeights.__slots__]

@@ -152,7 +152,6 @@ def _encode(
     from pipeline.encoder import Encoder
 
     encoder: Encoder | None = None
-    known = known or None
     wanted = known.missing(texts) if known else list({text_key(text): text for text in texts}.values())
     found = known
     what = "encoding" if known is None else "encoding with the champion"
