@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -44,6 +45,20 @@ def test_in_batch_negatives_is_sentence_transformers_multiple_negatives_ranking(
     )  # fmt: skip
 
 
+def test_scale_is_one_over_temperature_and_mined_negatives_are_further_columns():
+    from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss
+    from sentence_transformers.util import cos_sim
+
+    tensors = [torch.rand(6, 40) for _ in range(4)]
+    theirs = SparseMultipleNegativesRankingLoss(model=None, scale=20.0, similarity_fct=cos_sim)
+    target = torch.arange(6)
+    same(
+        lambda q, *d: losses.in_batch_negatives_loss(cos_sim(q, torch.cat(d)), target, temperature=0.05),
+        lambda q, *d: theirs.compute_loss_from_embeddings([q, *d], None),
+        *tensors,
+    )
+
+
 def test_temperature_divides_and_excluded_documents_do_not_count():
     scores = torch.randn(3, 5)
     target = torch.tensor([0, 1, 2])
@@ -82,6 +97,26 @@ def test_hard_contrastive_is_cross_entropy_over_own_negatives():
     close(margin, losses.contrastive_loss_with_hard_negatives(p, n) + F.relu(2 - p + n.amax(1)).mean())
 
 
+def test_the_triplet_option_is_sentence_transformers_triplet_loss():
+    from sentence_transformers.sparse_encoder.losses import SparseTripletLoss
+    from sentence_transformers.util import pairwise_dot_score
+
+    theirs = SparseTripletLoss(model=None, distance_metric=lambda a, b: -pairwise_dot_score(a, b), triplet_margin=3.0)
+
+    def ours(q, p, n):
+        positive, negative = (q * p).sum(1), (q * n).sum(1, keepdim=True)
+        plain = losses.contrastive_loss_with_hard_negatives(positive, negative)
+        return losses.contrastive_loss_with_hard_negatives(positive, negative, triplet_margin=3.0) - plain
+
+    tensors = [torch.rand(6, 40) for _ in range(3)]
+    same(ours, lambda *t: theirs.compute_loss_from_embeddings(list(t), None), *tensors)
+    same(
+        lambda q, p, n: losses.margin_ranking_loss((q * p).sum(1), (q * n).sum(1), margin=3.0),
+        lambda *t: theirs.compute_loss_from_embeddings(list(t), None),
+        *tensors,
+    )
+
+
 def test_a_query_without_negatives_costs_nothing_and_breaks_nothing():
     p, n = torch.randn(2, requires_grad=True), torch.randn(2, 3)
     present = torch.tensor([[True, True, False], [False, False, False]])
@@ -91,13 +126,33 @@ def test_a_query_without_negatives_costs_nothing_and_breaks_nothing():
     assert p.grad[1] == 0
 
 
-def test_margin_mse_is_the_closed_form():
-    p, n, tp, tn = torch.randn(4), torch.randn(4, 2), torch.randn(4), torch.randn(4, 2)
-    same(
-        lambda a, b: losses.margin_mse(a, b, tp.double(), tn.double()),
-        lambda a, b: (((a[:, None] - b) - (tp[:, None] - tn)) ** 2).mean(),
-        p, n,
-    )  # fmt: skip
+def test_margin_mse_is_sentence_transformers():
+    from sentence_transformers.sparse_encoder.losses import SparseMarginMSELoss
+
+    teacher = torch.randn(4, 3).double()
+    theirs = SparseMarginMSELoss(model=None)
+
+    def ours(q, p, *n):
+        negatives = torch.stack([(q * one).sum(1) for one in n], 1)
+        return losses.margin_mse((q * p).sum(1), negatives, teacher[:, 0], teacher[:, 1:])
+
+    tensors = [torch.rand(4, 30) for _ in range(4)]
+    same(ours, lambda *t: theirs.compute_loss_from_embeddings(list(t), teacher), *tensors)
+
+
+def test_kl_is_sentence_transformers():
+    from sentence_transformers.sparse_encoder.losses import SparseDistillKLDivLoss
+
+    teacher = torch.randn(4, 3).double() * 5
+    theirs = SparseDistillKLDivLoss(model=None, temperature=1.0, student_temperature=2.0)
+
+    def ours(q, *d):
+        scores = torch.stack([(q * one).sum(1) for one in d], 1)
+        # Theirs multiplies by the squared student temperature; ours leaves that to the term's weight.
+        return 4 * losses.kl_distillation(scores, teacher, temperature=2.0)
+
+    tensors = [torch.rand(4, 30) for _ in range(4)]
+    same(ours, lambda *t: theirs.compute_loss_from_embeddings(list(t), teacher), *tensors)
 
 
 def test_kl_is_torchs_and_leaves_out_what_both_leave_out():
@@ -135,6 +190,36 @@ def test_the_l0_mask_spares_sparse_documents():
     keep = losses.l0_mask(weights, 2)
     assert keep.tolist() == [False, True]
     close(losses.flops(weights, keep=keep), torch.tensor(0.75))
+
+
+def test_the_l0_mask_is_sentence_transformers_threshold():
+    from sentence_transformers.sparse_encoder.losses import FlopsLoss
+
+    weights = (torch.rand(8, 30) - 0.5).relu()
+    active = (weights > 0).sum(1)
+    threshold = int(active.median())
+    assert 0 < (active > threshold).sum() < 8
+    theirs = FlopsLoss(model=None, threshold=threshold)
+    same(
+        lambda w: losses.flops(w, keep=losses.l0_mask(w, threshold)),
+        lambda w: theirs.compute_loss_from_embeddings(w),
+        weights,
+    )
+
+
+def test_df_flops_is_the_closed_form_and_its_gradient():
+    weights, share = torch.rand(5, 12), torch.linspace(0.001, 1.0, 12)
+    alpha, beta = 0.1, 10.0
+    # a = 1 / (1 + (x ** (ln 2 / ln alpha) - 1) ** beta); d/dw_ij = 2 a_j^2 mean_j / documents.
+    a = np.array([1 / (1 + (x ** (math.log(2) / math.log(alpha)) - 1) ** beta) for x in share.double().tolist()])
+    mean = weights.double().numpy().mean(0)
+    keep = torch.tensor([True, False, True, True, True])
+    value, (grad,) = with_grad(lambda w: losses.df_flops(w, share.double(), alpha=alpha, beta=beta), weights)
+    close(value, torch.tensor(((a * mean) ** 2).sum()))
+    close(grad, torch.from_numpy(np.broadcast_to(2 * a**2 * mean / 5, (5, 12)).copy()))
+    masked, _ = with_grad(lambda w: losses.df_flops(w, share.double(), alpha=alpha, beta=beta, keep=keep), weights)
+    mean = (weights.double() * keep[:, None]).numpy().mean(0)
+    close(masked, torch.tensor(((a * mean) ** 2).sum()))
 
 
 def test_df_flops_charges_frequent_terms():
