@@ -19,6 +19,7 @@ def models(context: typer.Context, as_json: Json = False) -> None:
         head = rows.head(conn, base.vocabulary_hash) if base else None
     marks = {
         row.id: [name for name, marked in (("base", base), ("head", head), ("champion", champion)) if marked == row]
+        + ["unhealthy"] * (row.unhealthy_at is not None)
         for row in every
     }
     if as_json:
@@ -31,7 +32,8 @@ def models(context: typer.Context, as_json: Json = False) -> None:
                     "day": m.day,
                     "parent": m.parent_id,
                     "is": marks[m.id],
-                    "healthy": m.healthy,
+                    "unhealthy_at": m.unhealthy_at,
+                    "unhealthy_why": m.unhealthy_why,
                     "created_at": m.created_at,
                 }
                 for m in every

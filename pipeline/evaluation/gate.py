@@ -93,6 +93,33 @@ def judge(evidence: Evidence, config: GateConfig) -> Verdict:
     return Verdict("reject", failed[0].sentence + (f" Also failed: {others}." if others else ""), rules)
 
 
+def illness(evidence: Evidence, config: GateConfig) -> str | None:
+    """Why no later model should be trained from the candidate, in one sentence; None when it is healthy.
+
+    Weaker than rejection: a model without a certain gain stays head of the training line, so that small daily gains add
+    up. One that no index could hold, or that is certainly below the champion (on fresh queries, or on the anchor set by
+    more than the margin allowed there), must not hand its loss on.
+    """
+    if evidence.cost.unusable:
+        return f"{evidence.cost.unusable} of its weights are not finite or below 0."
+    if not (evidence.champion is not None and right_to_promote(evidence).passed):
+        return None  # a newer champion may have been trained on what is fresh to an older candidate
+    for name, margin in ((FRESH, 0.0), (ANCHOR, config.anchor_margin)):
+        result = evidence.sets.get(name)
+        if result is None or len(result.ids) < config.minimum_queries:
+            continue
+        fall = result.differences(evidence.reference, evidence.system)
+        certain = lower_bound(fall, significance=config.significance, seed=config.seed)
+        if certain > margin:
+            return (
+                f"nDCG@10 on {len(result.ids)} {name} queries is {result.mean(evidence.system):.4f} against "
+                f"{result.mean(evidence.reference):.4f} of the champion (generation {evidence.champion}): "
+                f"it is at least {certain:.4f} lower with {1 - config.significance:.0%} confidence, "
+                f"and {margin:g} is allowed."
+            )
+    return None
+
+
 _RIGHT, _SERVABLE, _FRESH, _ANCHOR = "right to promote", "servable", "better on fresh", "not worse on anchor"
 _SLICES, _COST, _FIRST = "no slice falls", "cost", "first beats BM25"
 

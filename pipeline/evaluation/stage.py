@@ -258,23 +258,23 @@ def decide(ctx: Context, evaluation_id: int) -> int:
     hybrid = ctx.config.evaluation.ranking == "hybrid"
     system, reference = (with_bm25(s) if hybrid else s for s in (CANDIDATE, CHAMPION))
     costs = (measured.get(gate.FRESH) or next(iter(measured.values()))).costs if measured else {}
-    verdict = gate.judge(
-        gate.Evidence(
-            candidate_as_of=_as_of(candidate),
-            champion_as_of=_as_of(champion) if champion else None,
-            champion=live.id if live else None,
-            is_champion=bool(live and live.model_id == candidate.id),
-            sets=measured,
-            system=system,
-            reference=reference if live else BM25,
-            best_anchor=_best(ctx, candidate.id, system, reference, earlier),
-            servable=row.report.get("servable") or {},
-            cost=costs.get(CANDIDATE) or Cost(0, 0, 1, 0, 0, 0),
-            champion_cost=costs.get(CHAMPION),
-        ),
-        ctx.config.gate,
+    evidence = gate.Evidence(
+        candidate_as_of=_as_of(candidate),
+        champion_as_of=_as_of(champion) if champion else None,
+        champion=live.id if live else None,
+        is_champion=bool(live and live.model_id == candidate.id),
+        sets=measured,
+        system=system,
+        reference=reference if live else BM25,
+        best_anchor=_best(ctx, candidate.id, system, reference, earlier),
+        servable=row.report.get("servable") or {},
+        cost=costs.get(CANDIDATE) or Cost(0, 0, 1, 0, 0, 0),
+        champion_cost=costs.get(CHAMPION),
     )
+    verdict, illness = gate.judge(evidence, ctx.config.gate), gate.illness(evidence, ctx.config.gate)
     with ctx.store.begin() as conn:
+        if illness is not None:
+            models.mark_unhealthy(conn, candidate.id, illness)
         return evaluations.register_decision(
             conn,
             model_id=row.model_id,

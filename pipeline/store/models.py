@@ -28,7 +28,8 @@ class Model:
     vocabulary_hash: str
     vectors: str | None
     card: dict[str, Any]
-    healthy: bool
+    unhealthy_at: dt.datetime | None  # when a decision took it out of the training line
+    unhealthy_why: str | None
     created_at: dt.datetime
 
 
@@ -89,7 +90,7 @@ def head(conn: Connection, vocabulary_hash: str) -> Model | None:
     """The newest healthy model of the training line with this vocabulary; the base when nothing was trained yet."""
     query = (
         sa.select(*_COLUMNS)
-        .where(models.c.vocabulary_hash == vocabulary_hash, models.c.healthy)
+        .where(models.c.vocabulary_hash == vocabulary_hash, models.c.unhealthy_at.is_(None))
         .order_by((models.c.kind == "trained").desc(), models.c.day.desc().nulls_last(), models.c.id.desc())
         .limit(1)
     )
@@ -107,9 +108,10 @@ def all_models(conn: Connection) -> list[Model]:
     return [Model(*row) for row in conn.execute(sa.select(*_COLUMNS).order_by(models.c.id.desc()))]
 
 
-def mark_unhealthy(conn: Connection, model_id: int) -> None:
-    """Take a model out of the training line: the next training starts from an older one."""
-    conn.execute(sa.update(models).where(models.c.id == model_id).values(healthy=False))
+def mark_unhealthy(conn: Connection, model_id: int, why: str) -> None:
+    """Take a model out of the training line, once: trainings whose as-of knows of it start from an older one."""
+    statement = sa.update(models).where(models.c.id == model_id, models.c.unhealthy_at.is_(None))
+    conn.execute(statement.values(unhealthy_at=sa.func.clock_timestamp(), unhealthy_why=why))
 
 
 def set_vectors(conn: Connection, artifact: str, vectors: str) -> None:

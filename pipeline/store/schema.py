@@ -321,7 +321,8 @@ models = _table(
     _text("vocabulary_hash"),
     _text("vectors", nullable=True),  # artifact: document vectors for serving
     _json("card"),
-    sa.Column("healthy", sa.Boolean, nullable=False, server_default=sa.true()),
+    _time("unhealthy_at", nullable=True),  # when a decision took it out of the training line
+    _text("unhealthy_why", nullable=True),  # one sentence
     _time("created_at", now=True),
 )
 evaluations = _table(

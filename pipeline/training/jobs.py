@@ -81,12 +81,16 @@ def make_job(ctx: Context, training_set_id: int) -> str:
 
 
 def _parent(known: list[Model], base: Model, as_of: AsOf) -> Model:
-    """The head of the training line as the as-of could know it; the base when nothing was trained before."""
+    """The head of the training line as the as-of could know it; the base when nothing was trained before.
+
+    A model that was found worse than the champion is passed over: the line goes on from the one before it, at the
+    latest from the champion itself.
+    """
     line = [
         (model.day, model.known_by, model.id, model)
         for model in known
         if model.kind == "trained"
-        and model.healthy
+        and (model.unhealthy_at is None or model.unhealthy_at > as_of.known_by)
         and model.vocabulary_hash == base.vocabulary_hash
         and model.day is not None
         and model.known_by is not None

@@ -187,5 +187,18 @@ def test_the_next_round_starts_from_the_head_and_reuses_the_champions_vectors(ct
     assert both.keys[: len(before.keys)] == before.keys
     # A backfill does not start from its future.
     backfill = make_job(ctx, build(ctx, as_of(ctx, 12)))
-    described = json.loads((ctx.artifacts.get(backfill) / "job.json").read_text())
-    assert described["parent"].startswith("base-")
+    assert parent_of(ctx, backfill).startswith("base-")
+
+    # A model that a decision found worse is passed over from then on, and only from then on.
+    assert second.known_by is not None
+    later = build(ctx, as_of(ctx, 21))
+    assert parent_of(ctx, make_job(ctx, later)) == second.artifact
+    with ctx.store.begin() as conn:
+        models.mark_unhealthy(conn, second_id, "it forgot")
+    assert parent_of(ctx, make_job(ctx, later)) == second.artifact  # what was known then stays
+    after_decision = build(ctx, AsOf(dt.date(2026, 2, 21), ctx.store.settle()))
+    assert parent_of(ctx, make_job(ctx, after_decision)) == champion.artifact
+
+
+def parent_of(ctx, job):
+    return json.loads((ctx.artifacts.get(job) / "job.json").read_text())["parent"]

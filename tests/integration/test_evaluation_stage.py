@@ -190,6 +190,13 @@ def test_two_rounds(world: Judging) -> None:
     failed = [rule["name"] for rule in decided.rules if not rule["passed"]]
     assert failed[:2] == ["better on fresh", "not worse on anchor"]
     assert f"generation {generation}" in decided.reason
+    with world.ctx.store.begin() as conn:
+        vocabulary = models.get(conn, bad).vocabulary_hash
+        found, head = models.get(conn, bad), models.head(conn, vocabulary)
+    assert found.unhealthy_at is not None
+    assert "lower with 95% confidence" in str(found.unhealthy_why)
+    assert head is not None
+    assert head.id == good  # the training line goes on from the champion
     text = evaluation.render_decision(decided)
     assert "REJECT" in text
     assert "fresh/odd" in text

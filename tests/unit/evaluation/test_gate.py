@@ -140,6 +140,24 @@ def test_a_falling_slice_is_named_and_small_ones_do_not_count() -> None:
     assert ("new_words", "tiny") not in rows
 
 
+def test_only_a_certain_fall_takes_a_model_out_of_the_training_line() -> None:
+    assert gate.illness(evidence(), CONFIG) is None
+    assert gate.illness(evidence(gain=0.0), CONFIG) is None  # rejected, and still head: small gains may add up
+    assert gate.illness(evidence(loss=CONFIG.anchor_margin), CONFIG) is None  # within what is allowed, as far as seen
+    worse = gate.illness(evidence(gain=-0.03), CONFIG)
+    assert worse is not None
+    assert "200 fresh queries" in worse
+    forgot = gate.illness(evidence(loss=CONFIG.anchor_margin + 0.03), CONFIG)
+    assert forgot is not None
+    assert "400 anchor queries" in forgot
+    broken = gate.illness(evidence(cost=Cost(150, 6, 0.995, 2, 15_000, 3)), CONFIG)
+    assert broken is not None
+    assert "3 of its weights" in broken
+    # A backfilled candidate meets a champion that may have been trained on its fresh queries: that proves nothing.
+    assert gate.illness(evidence(gain=-0.03, candidate_as_of=as_of(7)), CONFIG) is None
+    assert gate.illness(evidence(gain=-0.03, champion=None, champion_as_of=None), CONFIG) is None
+
+
 def test_the_first_model_has_to_beat_bm25() -> None:
     first = {"champion": None, "champion_as_of": None, "champion_cost": None, "reference": "bm25"}
     assert gate.judge(evidence(**first), CONFIG).verdict == "promote"
