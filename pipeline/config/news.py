@@ -24,6 +24,13 @@ class NewsConfig(Section):
     connect_timeout_s: float = key(10.0, "seconds to reach a host", gt=0, le=120)
     total_timeout_s: float = key(45.0, "seconds for one answer, redirects included", gt=0, le=600)
     max_bytes: int = key(20_000_000, "bytes of one answer, unpacked; more is an error of that feed", ge=10_000)
+    read_processes: int = key(2, "processes that read answers at the same time", ge=1, le=64)
+    read_cpu_s: float = key(
+        20.0,
+        "seconds of processor time for reading one answer; beyond, its process is ended and the feed in error",
+        ge=1,
+    )
+    read_memory_mb: int = key(1000, "MB of memory for reading one answer; more is an error of that feed", ge=100)
     max_redirects: int = key(5, "redirects followed, each checked like the first address", ge=0, le=20)
     interval_s: float = key(1800.0, "seconds between two polls of a feed that is new", ge=60)
     min_interval_s: float = key(600.0, "seconds between two polls of the busiest feed", ge=1)

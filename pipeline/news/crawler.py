@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from pipeline.context import Context
 from pipeline.errors import BadInputError, GaramError, UnavailableError, UsageError
-from pipeline.news import dates, robots, schedule, urls
-from pipeline.news.entries import NotTaken, entry
+from pipeline.news import robots, schedule, urls
 from pipeline.news.fetch import Answer, Fetcher
-from pipeline.news.parse import Feed, Item, parse
+from pipeline.news.readers import Readers
+from pipeline.news.reading import FeedJob
 from pipeline.news.reports import CrawlReport
 from pipeline.progress import Progress, silent
 from pipeline.store import feeds as store_feeds
@@ -30,7 +30,6 @@ T = TypeVar("T")
 SLACK = dt.timedelta(
     minutes=2
 )  # a feed due this soon is polled now, so that a half-hourly crawl skips no half-hourly feed
-_MOST_ITEM_ERRORS = 20  # kept with a poll
 _ACCEPT = (
     "application/rss+xml, application/atom+xml, application/feed+json, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.5"
 )
@@ -147,7 +146,7 @@ class _Crawl:
         for feed in waiting:
             queue.put_nowait(feed)
         try:
-            async with Fetcher(self.config) as self.fetcher:
+            async with Fetcher(self.config) as self.fetcher, Readers(self.config) as self.readers:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self.config.concurrency, len(waiting))):
                         group.create_task(self._worker(queue, len(waiting)))
@@ -184,9 +183,9 @@ class _Crawl:
                 raise UnavailableError(f"the server answers with HTTP status {answer.status}")
             else:
                 poll.payload, poll.content_type = answer.body, answer.headers.get("content-type", "")
-                parsed = await asyncio.to_thread(self._read, feed, answer, poll)
+                await self._read(feed, answer, poll)
                 if self.config.full_text:
-                    await self._fill(feed, answer, parsed, poll)
+                    await self._fill(poll)
         except GaramError as error:
             poll.status, poll.error = "error", str(error)[:500]
         except Exception as error:  # a bug of ours on one feed's input must not stop the others
@@ -232,40 +231,23 @@ class _Crawl:
         self.fetcher.slow_down(urlsplit(origin).hostname or "", rules.delay_s)
         return rules
 
-    def _read(self, feed: store_feeds.Feed, answer: Answer, poll: _Poll) -> Feed:
-        parsed = parse(answer.body, url=answer.url, content_type=poll.content_type)
-        poll.items, poll.ttl_s = len(parsed.items) + len(parsed.errors), parsed.ttl_s
+    async def _read(self, feed: store_feeds.Feed, answer: Answer, poll: _Poll) -> None:
+        job = FeedJob(
+            answer.url, _answered_at(answer), poll.content_type, feed.outlet, feed.category,
+            feed.clock == "gmt_is_seoul", tuple(self.config.languages),
+        )  # fmt: skip
+        reading = await self.readers.feed(job, answer.body)
+        poll.items, poll.ttl_s, poll.entries = reading.items, reading.ttl_s, reading.entries
         poll.validators = {"etag": _header(answer, "etag"), "last_modified": _header(answer, "last-modified")}
-        poll.bad_items = len(parsed.errors)
-        poll.item_errors = [{"item": item, "error": error} for item, error in parsed.errors[:_MOST_ITEM_ERRORS]]
-        if parsed.warning:
-            poll.error = parsed.warning
-        now = _answered_at(answer)
-        said = [found for item in parsed.items if (found := dates.read(item.published_raw))]
-        if feed.clock == "gmt_is_seoul" or dates.seoul_labelled_gmt(said, now):
-            poll.clock = "gmt_is_seoul"
-        for item in parsed.items:
-            self._take(feed, item, now, poll)
-        return parsed
+        poll.bad_items = reading.bad_items
+        poll.item_errors = [{"item": item, "error": error} for item, error in reading.notes]
+        poll.error = reading.warning or None
+        poll.clock = "gmt_is_seoul" if reading.gmt_is_seoul else ""
 
-    def _take(self, feed: store_feeds.Feed, item: Item, now: dt.datetime, poll: _Poll) -> None:
-        try:
-            made = entry(
-                item, now=now, outlet=feed.outlet, category=feed.category,
-                gmt_is_seoul=poll.clock == "gmt_is_seoul", languages=self.config.languages,
-            )  # fmt: skip
-        except NotTaken as reason:
-            _note(poll, item, str(reason))
-        except ValueError as error:
-            poll.bad_items += 1
-            _note(poll, item, str(error))
-        else:
-            poll.entries.append(made)
-
-    async def _fill(self, feed: store_feeds.Feed, answer: Answer, parsed: Feed, poll: _Poll) -> None:
+    async def _fill(self, poll: _Poll) -> None:
         from pipeline.news.pages import fill
 
-        poll.entries = await fill(self.fetcher, self._allowed, self.config, self.ctx.store, poll.entries)
+        poll.entries = await fill(self.fetcher, self.readers, self._allowed, self.config, self.ctx.store, poll.entries)
 
     def _record(self, feed: store_feeds.Feed, poll: _Poll) -> None:
         with self.ctx.store.begin() as conn:
@@ -312,11 +294,6 @@ class _Crawl:
         if poll.clock:
             changes["clock"] = poll.clock
         return changes
-
-
-def _note(poll: _Poll, item: Item, sentence: str) -> None:
-    if len(poll.item_errors) < _MOST_ITEM_ERRORS:
-        poll.item_errors.append({"item": (item.url or item.title)[:200], "error": sentence[:300]})
 
 
 def _header(answer: Answer, name: str) -> str | None:

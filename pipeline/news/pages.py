@@ -10,18 +10,17 @@ from dataclasses import replace
 from pipeline.config.news import NewsConfig
 from pipeline.errors import GaramError
 from pipeline.news import duplicates
-from pipeline.news.decode import decode
 from pipeline.news.fetch import Fetcher
+from pipeline.news.readers import Readers
+from pipeline.news.reading import PageJob
 from pipeline.store import Store
 from pipeline.store.news import Entry, known_urls
-from pipeline.text.normalise import clean_body
 
 MOST_BYTES = 3_000_000  # bytes of a page
-LONGEST_TEXT = 100_000  # characters kept of one article
 
 
 async def fill(
-    fetcher: Fetcher, allowed: Callable[[str], Awaitable[None]], config: NewsConfig, store: Store,
+    fetcher: Fetcher, readers: Readers, allowed: Callable[[str], Awaitable[None]], config: NewsConfig, store: Store,
     entries: Sequence[Entry],
 ) -> list[Entry]:  # fmt: skip
     """The entries, those new and short ones with the text of their page where robots.txt lets us have it.
@@ -36,7 +35,8 @@ async def fill(
                 await allowed(entry.url)
                 page = await fetcher.get(entry.url, {"Accept": "text/html"}, max_bytes=MOST_BYTES, allowed=allowed)
                 if page.status == 200:
-                    entry = await asyncio.to_thread(_with_text, entry, page.body, page.headers.get("content-type", ""))
+                    text = await readers.page(PageJob(page.headers.get("content-type", "")), page.body)
+                    entry = _with_text(entry, text)
             except GaramError:
                 pass  # the feed's own text is the answer then
         filled.append(entry)
@@ -48,13 +48,7 @@ def _known(store: Store, urls: Sequence[str]) -> set[str]:
         return known_urls(conn, urls)
 
 
-def _with_text(entry: Entry, page: bytes, content_type: str) -> Entry:
-    import trafilatura
-
-    found = trafilatura.extract(
-        decode(page, content_type), include_comments=False, include_tables=False, favor_precision=True
-    )
-    text = clean_body(found or "")[:LONGEST_TEXT]
+def _with_text(entry: Entry, text: str) -> Entry:
     if len(text) <= len(entry.text):
         return entry
     made = duplicates.signature(entry.title, text)

@@ -180,6 +180,22 @@ def test_loopback_needs_permission(ctx: Context, tmp_path: Path) -> None:
     assert rows(ctx) == []
 
 
+def test_a_feed_made_to_spin_stops_no_other(ctx: Context, tmp_path: Path) -> None:
+    bounded = Context(load(None, {**ENVIRONMENT, "GARAM_NEWS__READ_CPU_S": "1"}))
+    hostile = f"<author>{'a.' * 200_000}</author>"  # hours of work for feedparser
+    (tmp_path / "1770000000").mkdir()
+    for i, more in enumerate(["", hostile, "", ""]):
+        item_ = f"<item><title>{i}번째 기사</title><link>https://www.garam.example/{i}</link>{more}</item>"
+        feed = f"<rss version='2.0'><channel>{item_}</channel></rss>"
+        (tmp_path / "1770000000" / f"{i}.xml").write_text(feed, encoding="utf-8")
+    with ReplayServer(Snapshots.open(tmp_path), parse_clock("2026-02-28")) as server:
+        report = crawl_of(bounded, server, tmp_path)
+    assert (report.feeds, report.new, report.errors) == (4, 3, 1)
+    (failed,) = [state for state in news.feeds(ctx) if state.status == "error"]
+    assert "processor time" in str(failed.error)
+    bounded.store.close()
+
+
 def test_two_imports_at_once_are_one(ctx: Context, tmp_path: Path) -> None:
     path = archive(tmp_path / "a.jsonl", made(3))
     real = news.import_archive

@@ -1,0 +1,93 @@
+"""Bytes of an answer made into what is stored.
+
+Pure functions, which `pipeline.news.readers` runs in processes of their own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+from pipeline.errors import BadInputError
+from pipeline.news import dates
+from pipeline.news.decode import decode
+from pipeline.news.entries import LONGEST_TEXT, NotTaken, entry
+from pipeline.news.parse import Item, parse
+from pipeline.store.news import Entry
+from pipeline.text.normalise import clean_body
+
+MOST_NOTES = 20  # items in error that are named
+
+
+@dataclass(frozen=True, slots=True)
+class FeedJob:
+    """A feed's answer, without its body, and what the feed list says of it."""
+
+    url: str
+    now: dt.datetime  # when the answer was made: nothing in it can be younger
+    content_type: str = ""
+    outlet: str = ""
+    category: str = ""
+    gmt_is_seoul: bool = False  # what earlier answers of the feed have shown
+    languages: tuple[str, ...] = ()  # empty: all
+
+
+@dataclass(frozen=True, slots=True)
+class PageJob:
+    """An article's page, without its body."""
+
+    content_type: str = ""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a feed's answer holds."""
+
+    items: int = 0  # of any kind, those in error too
+    ttl_s: float = 0.0
+    warning: str = ""
+    gmt_is_seoul: bool = False
+    bad_items: int = 0
+    notes: list[tuple[str, str]] = field(default_factory=list)  # (item, sentence): errors, and what is not wanted
+    entries: list[Entry] = field(default_factory=list)
+
+
+def read_feed(job: FeedJob, body: bytes) -> Reading:
+    """The articles of a feed's answer; BadInputError says what came instead of a feed."""
+    feed = parse(body, url=job.url, content_type=job.content_type)
+    reading = Reading(len(feed.items) + len(feed.errors), feed.ttl_s, feed.warning, bad_items=len(feed.errors))
+    reading.notes = feed.errors[:MOST_NOTES]
+    said = [found for item in feed.items if (found := dates.read(item.published_raw))]
+    reading.gmt_is_seoul = job.gmt_is_seoul or dates.seoul_labelled_gmt(said, job.now)
+    for item in feed.items:
+        _take(reading, item, job)
+    return reading
+
+
+def _take(reading: Reading, item: Item, job: FeedJob) -> None:
+    try:
+        made = entry(
+            item, now=job.now, outlet=job.outlet, category=job.category, gmt_is_seoul=reading.gmt_is_seoul,
+            languages=job.languages,
+        )  # fmt: skip
+    except ValueError as error:
+        reading.bad_items += not isinstance(error, NotTaken)
+        if len(reading.notes) < MOST_NOTES:
+            reading.notes.append(((item.url or item.title)[:200], str(error)[:300]))
+    else:
+        reading.entries.append(made)
+
+
+def read_page(job: PageJob, body: bytes) -> str:
+    """The article's text in a page, cleaned; empty when there is none, BadInputError when it cannot be read."""
+    import trafilatura
+
+    try:
+        found = trafilatura.extract(
+            decode(body, job.content_type), include_comments=False, include_tables=False, favor_precision=True
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # the library raises whatever its parsers do
+        raise BadInputError(f"the page cannot be read ({type(error).__name__}: {str(error)[:120]})") from error
+    return clean_body(found or "")[:LONGEST_TEXT]
