@@ -107,14 +107,14 @@ class Store:
             finally:
                 conn.execute(sa.text("SELECT pg_advisory_unlock(:k)"), {"k": lock_key(name)})
 
-    def migrate(self) -> None:
-        """Bring the schema to the newest version; safe when two do it at once, free when nothing is new."""
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the schema up to a version; safe when two do it at once, free when nothing is new."""
         from alembic import command
 
         with self.lock("garam.migrate"), self.begin() as conn:
             config = _alembic_config()
             config.attributes["connection"] = conn
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
 
     def close(self) -> None:
         """Give the pooled connections back."""

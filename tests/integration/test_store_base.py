@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 
 from pipeline.asof import AsOf
 from pipeline.errors import BusyError, ConfigError, UnavailableError
-from pipeline.store import Store, articles
+from pipeline.store import Store, articles, models
 from pipeline.store.base import writing
 from pipeline.store.schema import metadata
 
@@ -27,7 +27,20 @@ def store(database: str) -> Store:
 
 def test_the_migrations_make_the_schema_that_the_code_has(store: Store) -> None:
     with store.begin() as conn:
-        assert compare_metadata(MigrationContext.configure(conn), metadata) == []
+        settings = {"compare_type": True, "compare_server_default": True}
+        assert compare_metadata(MigrationContext.configure(conn, opts=settings), metadata) == []
+
+
+def test_a_database_of_the_first_release_is_brought_up_to_date_with_its_rows(database: str) -> None:
+    store = Store(database)
+    store.migrate("0001")
+    row = "INSERT INTO models (artifact, kind, vocabulary_hash, card) VALUES ('model-1', 'trained', 'v', '{}')"
+    with store.begin() as conn:
+        conn.execute(sa.text(row))
+    store.migrate()
+    with store.begin() as conn:
+        (kept,) = models.all_models(conn)
+    assert (kept.artifact, kept.unhealthy_at) == ("model-1", None)
 
 
 def test_migrating_again_and_at_once_does_nothing_more(database: str) -> None:
