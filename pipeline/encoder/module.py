@@ -23,11 +23,15 @@ CHUNK_BYTES_GPU = 1024 * 1024 * 1024
 
 
 def bf16_is_fast(device: torch.device) -> bool:
-    """True where bfloat16 matrix products run in hardware: GPUs from Ampere on, CPUs with AVX512-BF16 or AMX."""
+    """True where bfloat16 matrix products are faster than float32: GPUs from Ampere on, CPUs with AMX.
+
+    AVX512-BF16 alone is not enough: on a Xeon whose AMX is masked, products of this model's sizes ran at 86 to 91
+    GFLOP/s in bfloat16 and at 119 to 160 in float32, and a training step took 5.2 s instead of 2.9.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return bool(torch.cpu._is_amx_tile_supported())
     return False
 
 
