@@ -30,11 +30,13 @@ class TemporalConfig(Section):
     past_days: int = key(364, "most days before the recent ones that they are compared with", ge=7, le=36_500)
     past_articles: int = key(200_000, "articles that are enough to compare with, once past_days_least are read", ge=1)
     past_days_least: int = key(56, "days before the recent ones that are always read", ge=7)
-    prior_stories: float = key(10.0, "strength of the prior of the log-odds, in stories", gt=0)
+    prior_share: float = key(1.0, "strength of the prior of the log-odds, as a share of the recent stories", gt=0)
     false_discovery_rate: float = key(0.05, "share of trends that may be chance (Benjamini-Hochberg)", gt=0, lt=1)
     min_stories: int = key(4, "recent stories that a trend needs at least", ge=1)
     min_outlets: int = key(2, "distinct outlets that a trend needs, where there are so many", ge=1)
-    min_lift: float = key(2.0, "times as frequent as in the past that a trend must be", ge=1)
+    min_lift: float = key(
+        4.0, "times as frequent as in the past that a trend must be; below, most are everyday words", ge=1
+    )
     absorb_share: float = key(
         0.7, "a word is shown as part of a compound or phrase that makes up this share of its stories", gt=0, le=1
     )

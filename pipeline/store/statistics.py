@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from pipeline.asof import AsOf
@@ -180,26 +180,41 @@ def trends_of(conn: Connection, statistics_id: int) -> list[Trend]:
     return [Trend(*row) for row in conn.execute(query.where(_T.statistics_id == statistics_id).order_by(_T.rank))]
 
 
-def titles(
-    conn: Connection, as_of: AsOf, first: dt.date, limit: int = 20_000
-) -> list[tuple[int, str, dt.date, str, int]]:
-    """(article id, title, day, outlet, story) of ``first`` to the as-of's day, newest day first, then by id."""
-    newest_title = (
-        sa.select(article_versions.c.article_id, article_versions.c.title)
-        .where(article_versions.c.seen_at <= as_of.known_by)
-        .ext(distinct_on(article_versions.c.article_id))
-        .order_by(article_versions.c.article_id, article_versions.c.version.desc())
-        .subquery()
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a person sees of an article first: ``opening`` is how its text begins."""
+
+    article_id: int
+    title: str
+    opening: str
+    day: dt.date
+    outlet: str
+    story: int
+
+
+def heads(conn: Connection, as_of: AsOf, first: dt.date, *, opening: int = 300, limit: int = 20_000) -> list[Head]:
+    """The articles of ``first`` to the as-of's day in the version known by then, newest day first, then by id.
+
+    ``opening`` is how many characters of the text are read.
+    """
+    a, v = articles.c, article_versions.c
+    newest_version = (
+        sa.select(v.title, sa.func.left(v.text, opening).label("opening"))
+        .where(v.article_id == a.id, v.seen_at <= as_of.known_by)
+        .order_by(v.version.desc())
+        .limit(1)
+        .lateral()
     )
-    a = articles.c
     query = (
-        sa.select(a.id, newest_title.c.title, a.day, a.outlet, sa.func.coalesce(a.story_id, a.id))
-        .join(newest_title, newest_title.c.article_id == a.id)
+        sa.select(
+            a.id, newest_version.c.title, newest_version.c.opening, a.day, a.outlet, sa.func.coalesce(a.story_id, a.id)
+        )
+        .join(newest_version, sa.true())
         .where(a.day >= first, a.day <= as_of.day, a.first_seen_at <= as_of.known_by, a.removed_at.is_(None), ~a.is_ad)
         .order_by(a.day.desc(), a.id)
         .limit(limit)
     )
-    return [(int(i), title, day, outlet, int(story)) for i, title, day, outlet, story in conn.execute(query)]
+    return [Head(*row) for row in conn.execute(query)]
 
 
 # ---------------------------------------------------------------- query weights

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
+import re
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ from pipeline.asof import AsOf
 from pipeline.config.temporal import TemporalConfig
 from pipeline.store import counts as store
 from pipeline.store import statistics
-from pipeline.store.statistics import Trend
+from pipeline.store.statistics import Head, Trend
 from pipeline.temporal import calendar
 from pipeline.temporal.grouping import Entry, group
 from pipeline.temporal.idf import RunningSums
@@ -39,15 +42,19 @@ def describe(
         return []
     names = store.words_of(conn, scores.ids[passed].tolist())
     at = {names[int(scores.ids[index])]: int(index) for index in passed}
+    for word in attributes(conn, version_id, at, comparison):
+        del at[word]
+    scale = comparison.recent.n_stories / comparison.past.n_stories
     entries = group(
         list(at),
         {word: int(scores.recent[index]) for word, index in at.items()},
         {word: float(scores.surprise[index]) for word, index in at.items()},
         config.absorb_share,
+        {word: config.min_lift * float(scores.past[index]) * scale for word, index in at.items()},
     )[: config.max_trends]
-    titles = statistics.titles(conn, as_of, start)
+    heads = statistics.heads(conn, as_of, start)
     return [
-        _trend(rank, entry, at[entry.word], comparison, scores, seen, start, titles, config)
+        _trend(rank, entry, at[entry.word], comparison, scores, seen, start, heads, config)
         for rank, entry in enumerate(entries, 1)
     ]
 
@@ -60,18 +67,19 @@ def _trend(
     scores: Scores,
     seen: RunningSums,
     start: dt.date,
-    titles: list[tuple[int, str, dt.date, str, int]],
+    heads: Sequence[Head],
     config: TemporalConfig,
 ) -> Trend:
     id_ = np.array([scores.ids[index]], np.int64)
     recent, past = comparison.recent, comparison.past
     days = sorted(comparison.by_day)
     by_day = [(int(comparison.by_day[day].at(id_)[0]), comparison.by_day[day].n_stories) for day in days]
-    burst = last_burst([had for had, _ in by_day], [stories for _, stories in by_day])
+    y1, y2 = int(scores.recent[index]), int(scores.past[index])
+    usual = (y2 + 0.5) / (past.n_stories + 1)
+    burst = last_burst([had for had, _ in by_day], [stories for _, stories in by_day], usual=usual)
     # A burst counts as lasting while it reaches into the recent days: a single day without the word ends a state.
     since = days[burst[0]] if burst is not None and days[burst[1]] >= start else None
     first = dt.date.fromordinal(int(store.look_up(seen.ids, seen.first, id_)[0]))
-    y1, y2 = int(scores.recent[index]), int(scores.past[index])
     by_calendar = calendar.explanation(
         entry.word, int(id_[0]), comparison.by_day, comparison.recent_days, y1 / recent.n_stories
     )
@@ -94,29 +102,45 @@ def _trend(
         "calendar": by_calendar,
         "parts": entry.parts[:_DETAILS],
         "phrases": entry.phrases[:_DETAILS],
-        "examples": _examples(entry.word, titles, config.examples),
+        "examples": _examples(entry.word, heads, config.examples),
     }
     evidence["sentence"] = _sentence(entry.word, evidence, is_new)
     boost = 1.0 if by_calendar else boost_of(strength, age, config)
     return Trend(rank, entry.word, float(scores.z[index]), float(scores.q[index]), boost, is_new, evidence)
 
 
-def _examples(word: str, titles: list[tuple[int, str, dt.date, str, int]], wanted: int) -> list[dict[str, Any]]:
-    """Titles with the word (hyphens, spaces and case aside), newest first, one a story."""
-    found: list[dict[str, Any]] = []
-    stories: set[int] = set()
-    plain = _plain(word)
-    for article_id, title, day, outlet, story in titles:
+def attributes(conn: Connection, version_id: int, words: Collection[str], comparison: Comparison) -> list[str]:
+    """Words that only qualify others (`상식적` of `상식`): a noun with -적, whose noun is counted wherever it is."""
+    stems = {word: word[:-1] for word in words if len(word) > 2 and word.endswith("적") and " " not in word}
+    ids = store.word_ids(conn, version_id, [*stems, *stems.values()]) if stems else {}
+
+    def told(word: str) -> int:
+        return int(comparison.recent.at(np.array([ids[word]], np.int64), "articles")[0]) if word in ids else 0
+
+    return [word for word, stem in stems.items() if told(stem) >= told(word)]
+
+
+def _examples(word: str, heads: Sequence[Head], wanted: int) -> list[dict[str, Any]]:
+    """Titles with the word, newest day first, one a story; then titles of articles whose text begins with it."""
+    says = _finder(word)
+    in_title = (head for head in heads if says(head.title))
+    in_opening = (head for head in heads if says(head.opening))
+    found: dict[int, Head] = {}
+    for head in itertools.chain(in_title, in_opening):
         if len(found) >= wanted:
             break
-        if story not in stories and plain in _plain(title):
-            stories.add(story)
-            found.append({"article_id": article_id, "title": title, "day": day.isoformat(), "outlet": outlet})
-    return found
+        found.setdefault(head.story, head)
+    return [
+        {"article_id": head.article_id, "title": head.title, "day": head.day.isoformat(), "outlet": head.outlet}
+        for head in found.values()
+    ]
 
 
-def _plain(text: str) -> str:
-    return text.upper().replace(" ", "").replace("-", "")
+def _finder(word: str) -> Callable[[str], bool]:
+    """Whether a text says the word, hyphens, spaces and case aside; Latin letters and digits stand alone (KR, KKR)."""
+    edge = "(?<![A-Z0-9]){}(?![A-Z0-9])" if word.isascii() else "{}"
+    pattern = re.compile(edge.format("[- ]?".join(map(re.escape, word.replace(" ", "").replace("-", "")))))
+    return lambda text: pattern.search(text.upper()) is not None
 
 
 def _sentence(word: str, evidence: dict[str, Any], is_new: bool) -> str:

@@ -2,12 +2,17 @@
 
 delta = ln[(y1 + a) / (n1 + a0 - y1 - a)] - ln[(y2 + a) / (n2 + a0 - y2 - a)], z = delta / sqrt(1/(y1+a) + 1/(y2+a)):
 log-odds with an informative Dirichlet prior (Monroe, Colaresi, Quinn 2008), where y of n stories mention the word,
-1 is recent, 2 is past, and the prior is a word's share of everything: a = a0 * (y1 + y2) / (n1 + n2 + 1).
+1 is recent, 2 is past, and the prior is a word's share of everything, as strong as the recent stories themselves:
+a = a0 * (y1 + y2) / (n1 + n2 + 1) with a0 = ``prior_share`` * n1.
 
-Trends are ranked by *surprise*, the root of twice the log-likelihood ratio of "changed" over "did not change" (Dunning
-1993): z is small where the past has (nearly) nothing to compare with, however many recent stories there are, because
-its variance is that of the past's few (Hauck and Donner 1977). `코로나19`, in 27 of 82 and 1 of 1,076 presidential
-speeches, is 18th by z and 1st by surprise.
+What is tested and ranked is *surprise*, the root of twice the log-likelihood ratio of "changed" over "did not change"
+(Dunning 1993). z cannot be: its variance is that of the past's few mentions (Hauck and Donner 1977), so a word that the
+past does not have at all could never pass. `코로나19`, in 27 of 82 and 1 of 1,076 presidential speeches, is 18th by z
+with a weak prior and 1st by surprise.
+
+News is not drawn from an urn: some words swing from day to day by themselves. Surprise is divided by the root of the
+word's *dispersion*, the variance of its counts over the past days relative to chance (quasi-likelihood, McCullagh and
+Nelder 1989), without the day that differs most, which may be an event of its own.
 """
 
 from __future__ import annotations
@@ -26,6 +31,8 @@ from pipeline.temporal.idf import ONE_DAY, Floats
 
 LENGTHS = (1, 3, 7, 14)  # days; `recent_days` is the longest
 _SAME_WEEKDAYS = 4  # days of the past that each weekday needs before only the same weekdays are compared
+_STRAY = 0.1  # of the richest past day's stories: a day with less was before the crawl began
+_CALM = 5.0  # stories' worth of belief that a word's counts vary by chance only
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class Scores:
     recent: Ids  # y1
     past: Ids  # y2
     z: Floats
-    surprise: Floats
+    surprise: Floats  # after dispersion
     p: Floats
     q: Floats
     lift: Floats
@@ -77,9 +84,10 @@ def compare(
     same = False
     if length < 7 and recent:
         weekdays = {d.weekday() for d in recent}
-        alike = [d for d in past if d.weekday() in weekdays]
-        told, now = (sum(by_day[d].n_stories for d in days) for days in (alike, recent))
         # Days before the crawl began hold a few stray stories each: they are no past to compare with.
+        least = _STRAY * max((by_day[d].n_stories for d in past), default=0)
+        alike = [d for d in past if d.weekday() in weekdays and by_day[d].n_stories >= least]
+        told, now = (sum(by_day[d].n_stories for d in days) for days in (alike, recent))
         if told >= 2 * now and all(sum(d.weekday() == w for d in alike) >= _SAME_WEEKDAYS for w in weekdays):
             past, same = alike, True
     return Comparison(
@@ -96,9 +104,9 @@ def compare(
 def score(comparison: Comparison, config: TemporalConfig) -> Scores:
     """Score every term; empty when there is no past or nothing recent.
 
-    The p-value is the larger of the normal one of z and the exact one of a binomial split of y1 + y2 stories (z alone
-    is too hopeful about rare words). The family of Benjamini-Hochberg is chosen by y1 + y2, which under "no change"
-    says nothing about the split; the floors on recent stories, outlets and lift then only take away.
+    The p-value is the larger of the normal one of surprise and the exact one of a binomial split of y1 + y2 stories
+    (the normal one is too hopeful about rare words). The family of Benjamini-Hochberg is chosen by y1 + y2, which under
+    "no change" says nothing about the split; the floors on recent stories, outlets and lift then only take away.
     """
     recent, past = comparison.recent, comparison.past
     none = np.zeros(0, np.int64)
@@ -111,9 +119,11 @@ def score(comparison: Comparison, config: TemporalConfig) -> Scores:
     y1, y2 = recent.at(ids), past.at(ids)
     family = y1 + y2 >= config.min_stories
     ids, y1, y2 = ids[family], y1[family], y2[family]
-    delta, z = log_odds(y1, y2, recent.n_stories, past.n_stories, config.prior_stories)
+    delta, z = log_odds(y1, y2, recent.n_stories, past.n_stories, config.prior_share * recent.n_stories)
+    strength = surprise(y1, y2, recent.n_stories, past.n_stories)
+    strength = strength / np.sqrt(dispersion(ids, y2, comparison))
     exact = binom.sf(y1 - 1, y1 + y2, recent.n_stories / (recent.n_stories + past.n_stories))
-    p = np.maximum(norm.sf(z), exact)
+    p = np.maximum(norm.sf(strength), exact)
     # Half a story keeps the ratio finite for words the past does not have.
     lift = ((y1 + 0.5) / (recent.n_stories + 1)) / ((y2 + 0.5) / (past.n_stories + 1))
     outlets = bits_set(recent.outlets_at(ids)).astype(np.int64)
@@ -121,7 +131,6 @@ def score(comparison: Comparison, config: TemporalConfig) -> Scores:
     floors = (y1 >= config.min_stories) & (outlets >= possible) & (lift >= config.min_lift) & (delta > 0)
     p = np.where(floors, p, 1.0)
     q = benjamini_hochberg(p)
-    strength = surprise(y1, y2, recent.n_stories, past.n_stories)
     return Scores(ids, y1, y2, z, strength, p, q, lift, outlets, floors & (q <= config.false_discovery_rate))
 
 
@@ -146,6 +155,25 @@ def surprise(y1: Ids, y2: Ids, n1: int, n2: int) -> Floats:
     return np.asarray(np.sign(y1 / n1 - y2 / n2) * np.sqrt(2 * np.maximum(ratio, 0.0)))
 
 
+def dispersion(ids: Ids, y2: Ids, comparison: Comparison) -> Floats:
+    """At least 1: how much more than chance the daily counts of ``ids`` vary over the past days (shape of ``ids``).
+
+    (k + sum of squared deviations) / (k + sum of binomial variances), both without the day of the largest deviation;
+    k = 5 stories hold rare words near 1.
+    """
+    share = y2 / max(comparison.past.n_stories, 1)
+    moved, usual = np.zeros(len(ids)), np.zeros(len(ids))
+    most, most_usual = np.zeros(len(ids)), np.zeros(len(ids))
+    for day in comparison.past_days:
+        counts = comparison.by_day[day]
+        expected = counts.n_stories * share
+        deviation, variance = (counts.at(ids) - expected) ** 2, expected * (1 - share)
+        moved, usual = moved + deviation, usual + variance
+        larger = deviation > most
+        most, most_usual = np.where(larger, deviation, most), np.where(larger, variance, most_usual)
+    return np.maximum((_CALM + moved - most) / (_CALM + usual - most_usual), 1.0)
+
+
 def benjamini_hochberg(p: Floats) -> Floats:
     """q-values: the smallest false-discovery rate at which each hypothesis is rejected (Benjamini, Hochberg 1995)."""
     if not len(p):
@@ -158,17 +186,23 @@ def benjamini_hochberg(p: Floats) -> Floats:
 
 
 def last_burst(
-    counted: Sequence[int], totals: Sequence[int], *, scale: float = 2.0, gamma: float = 1.0
+    counted: Sequence[int],
+    totals: Sequence[int],
+    *,
+    usual: float | None = None,
+    scale: float = 2.0,
+    gamma: float = 1.0,
 ) -> tuple[int, int] | None:
     """The first and the last day (indices) of the newest burst, or None: Kleinberg's two states (2002), batched.
 
-    State 0 mentions the word in the overall share of stories, state 1 in ``scale`` times that; going up costs
-    gamma * ln(number of days); the cheapest sequence of states wins.
+    State 0 mentions the word in the overall share of stories, or the ``usual`` share where that is less (a short
+    history is mostly burst), state 1 in ``scale`` times that; going up costs gamma * ln(number of days); the cheapest
+    sequence of states wins.
     """
     hits, stories = np.asarray(counted, np.float64), np.asarray(totals, np.float64)
     if not len(hits) or not hits.sum() or not stories.sum():
         return None
-    low = min(hits.sum() / stories.sum(), 0.5)
+    low = min(hits.sum() / stories.sum(), 0.5 if usual is None else usual, 0.5)
     shares = np.array([low, min(low * scale, 0.9999)])
     cost = -(hits[:, None] * np.log(shares) + (stories - hits)[:, None] * np.log1p(-shares))
     up = gamma * np.log(max(len(hits), 2))

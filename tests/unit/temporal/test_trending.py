@@ -7,13 +7,24 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.config.temporal import TemporalConfig
 from pipeline.store.counts import Counts
 from pipeline.temporal import calendar, detect_trending_tokens
 from pipeline.temporal.drift import jensen_shannon, measure
 from pipeline.temporal.grouping import group
-from pipeline.temporal.trending import benjamini_hochberg, boost_of, compare, last_burst, log_odds, surprise
+from pipeline.temporal.trending import (
+    benjamini_hochberg,
+    boost_of,
+    compare,
+    dispersion,
+    last_burst,
+    log_odds,
+    score,
+    surprise,
+)
 
 DAY = dt.date(2026, 2, 27)
 
@@ -85,6 +96,41 @@ def test_a_word_that_comes_is_found_and_a_new_one_is_called_new():
     assert {t.boost for t in off} == {1.0}
 
 
+def daily(words: dict[int, list[int]], stories: int = 1000) -> dict[dt.date, Counts]:
+    """Counts of consecutive days up to DAY: word -> stories of each day."""
+    days = len(next(iter(words.values())))
+    found = {}
+    for number in range(days):
+        had = {id_: of[number] for id_, of in words.items() if of[number]}
+        ids, seen = np.array(sorted(had), np.int64), np.array([had[i] for i in sorted(had)], np.int64)
+        day = DAY - dt.timedelta(days=days - 1 - number)
+        bits = np.full(len(ids), 3, np.uint64)
+        found[day] = Counts(ids, seen, seen, bits, stories, stories, int(seen.sum()), int(seen.sum()), 3)
+    return found
+
+
+def test_a_word_that_the_past_does_not_have_can_trend():
+    scores = score(compare(daily({1: [0] * 20 + [8], 2: [50] * 21}), DAY, TemporalConfig(), 1), TemporalConfig())
+    assert scores.ids[scores.passed].tolist() == [1]
+
+
+def test_a_word_that_swings_by_itself_needs_more_than_a_calm_one():
+    swings, calm = [2, 30] * 10 + [70], [16] * 20 + [70]
+    comparison = compare(daily({1: swings, 2: calm}), DAY, TemporalConfig(), 1)
+    ids = np.array([1, 2], np.int64)
+    loose, even = dispersion(ids, comparison.past.at(ids), comparison)
+    assert even == 1
+    assert loose == pytest.approx((5 + 19 * 14**2) / (5 + 19 * 16 * 0.984), rel=1e-6), "without one day of twenty"
+    scores = score(comparison, TemporalConfig())
+    assert scores.surprise[0] * math.sqrt(loose) == pytest.approx(scores.surprise[1])
+
+
+def test_a_past_with_one_day_of_the_same_event_is_still_calm():
+    comparison = compare(daily({1: [0] * 19 + [40, 90]}), DAY, TemporalConfig(), 1)
+    one = np.array([1], np.int64)
+    assert dispersion(one, comparison.past.at(one), comparison)[0] < 2
+
+
 def test_nothing_to_compare_with_gives_no_trend():
     assert detect_trending_tokens([], [], 30) == []
     assert detect_trending_tokens([["a"]] * 50, [DAY] * 50, 30) == []
@@ -98,6 +144,9 @@ def test_a_burst_is_found_where_it_was_put():
     assert last_burst([1] * 60, stories) is None
     assert last_burst([0] * 60, stories) is None
     assert last_burst([], []) is None
+    short = [0, 0, 21, 60]
+    assert last_burst(short, [1000] * 4, usual=0.001) == (2, 3)
+    assert last_burst(short, [1000] * 4) == (3, 3), "the burst itself makes its first day look usual"
 
 
 def test_a_boost_is_bounded_and_fades():
@@ -108,12 +157,27 @@ def test_a_boost_is_bounded_and_fades():
     assert boost_of(-3.0, 0, config) == 1.0
 
 
-@pytest.mark.parametrize("word", ["월요일", "설날", "설 연휴", "추석", "3·1절", "새해", "2분기"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "월요일",
+        "설날",
+        "설 연휴",
+        "추석",
+        "3·1절",
+        "새해",
+        "2분기",
+        "연휴 첫날",
+        "귀성길 정체",
+        "설맞이 행사",
+        "세뱃돈",
+    ],
+)
 def test_words_of_the_calendar_are_known(word):
     assert calendar.named(word)
 
 
-@pytest.mark.parametrize("word", ["설비", "월요일 폭락", "비상계엄", "추석 선물세트 가격", "봄바람"])
+@pytest.mark.parametrize("word", ["설비", "설명회 개최", "월요일 폭락", "비상계엄", "봄바람"])
 def test_other_words_are_not_of_the_calendar(word):
     assert not calendar.named(word)
 
@@ -134,6 +198,31 @@ def test_a_phrase_stands_for_its_halves_and_details_go_with_their_word():
     everything = {w for e in shown for w in (e.word, *e.parts, *e.phrases)}
     assert everything == set(stories)
     assert [entry.phrases for entry in shown if entry.word == "환율"] == [["환율 급등"]]
+
+
+def test_a_word_that_a_longer_trend_explains_is_its_part():
+    stories, strength = {"존중": 37, "헌법존중": 22}, {"존중": 6.0, "헌법존중": 7.7}
+    assert [e.word for e in group(list(stories), stories, strength, 0.7)] == ["헌법존중", "존중"]
+    shown = group(list(stories), stories, strength, 0.7, {"존중": 34.0, "헌법존중": 2.0})
+    assert [(e.word, e.parts) for e in shown] == [("헌법존중", ["존중"])]
+
+
+def test_neighbouring_phrases_of_one_event_are_shown_once():
+    words = ["다카미쓰 별세", "무라오카 다카미쓰", "다카미쓰"]
+    shown = group(words, dict.fromkeys(words, 7), dict.fromkeys(words, 6.0), 0.7)
+    assert len(shown) == 1
+    assert {shown[0].word, *shown[0].parts, *shown[0].phrases} == set(words)
+
+
+name = st.text("가나다", min_size=1, max_size=4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.one_of(name, st.tuples(name, name).map(" ".join)), st.integers(4, 40), max_size=12))
+def test_whatever_trends_there_are_each_is_shown_once(stories):
+    strength = {word: count / 4 for word, count in stories.items()}
+    shown = group(list(stories), stories, strength, 0.7, {word: count / 2 for word, count in stories.items()})
+    assert sorted(w for e in shown for w in (e.word, *e.parts, *e.phrases)) == sorted(stories)
 
 
 def test_divergence_is_none_for_the_same_and_one_for_the_disjoint():
@@ -170,3 +259,5 @@ def test_stray_stories_before_the_crawl_began_are_no_past():
     assert not compare(thin, DAY, TemporalConfig()).same_weekdays
     assert compare(thin, DAY, TemporalConfig()).past.n_stories > 6000
     assert compare(rich, DAY, TemporalConfig()).same_weekdays
+    quiet = {day: counts(300) if day == DAY else c for day, c in thin.items()}
+    assert not compare(quiet, DAY, TemporalConfig(), 1).same_weekdays, "one rich day of that weekday is not four"
