@@ -118,7 +118,7 @@ def _zone(text: str | None) -> tuple[str, dt.tzinfo | None]:
     if not number:
         return "none", None
     offset = dt.timedelta(hours=int(number[2]), minutes=int(number[3])) * (-1 if number[1] == "-" else 1)
-    return "offset", dt.timezone(offset)
+    return ("offset", dt.timezone(offset)) if abs(offset) <= dt.timedelta(hours=14) else ("none", None)
 
 
 def _said(parts: dict[str, str | None], zone: str, tzinfo: dt.tzinfo | None) -> Said:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import html
+import html.entities
 import re
 
 _MARKS = (
@@ -12,7 +14,11 @@ _MARKS = (
 _DECLARED = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']\s*([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
 _CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
 _ILLEGAL = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\ud800-\udfff\ufffe\uffff]")
-_ILLEGAL_REFERENCE = re.compile(r"&#(?:0*(?:[0-8]|1[124-9]|2\d|3[01])|[xX]0*(?:[0-8bBcCeEfF]|1[0-9a-fA-F]));")
+_CDATA = re.compile(r"(<!\[CDATA\[.*?\]\]>)", re.DOTALL)
+_REFERENCE = re.compile(
+    r"&(?:#(?P<decimal>\d{1,10});|#[xX](?P<hex>[0-9a-fA-F]{1,8});|(?P<name>[A-Za-z][A-Za-z0-9]{1,31});)?"
+)
+_XML_NAMES = {"amp", "lt", "gt", "quot", "apos"}
 # What Korean pages call CP949 with its many names; EUC-KR proper is a part of it.
 _KOREAN = {
     "euckr", "ksc5601", "ksc56011987", "ksc56011989", "cp949", "ms949", "uhc", "windows949", "korean", "xwindows949",
@@ -62,11 +68,33 @@ def decode(data: bytes, content_type: str = "") -> str:
 
 
 def harden(text: str) -> str:
-    """XML text without a declaration, a document type (so without entities of its own) or illegal characters."""
+    """XML text without a declaration, a document type (so without entities of its own) or illegal characters.
+
+    References that XML does not know are resolved where HTML does, dropped where they name no character, and else
+    plain text, as is an ampersand that begins none; so such a feed is still XML.
+    """
     text = _ILLEGAL.sub("", text).lstrip("\ufeff \t\r\n")
-    text = _ILLEGAL_REFERENCE.sub("", text)
     text = re.sub(r"\A<\?xml[^>]{0,500}\?>\s*", "", text, flags=re.IGNORECASE)
-    return _without_doctype(text)
+    text = _without_doctype(text)
+    if "&" not in text:
+        return text
+    parts = _CDATA.split(text)
+    parts[::2] = [_REFERENCE.sub(_reference, part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def _reference(found: re.Match[str]) -> str:
+    if name := found["name"]:
+        if name in _XML_NAMES:
+            return found[0]
+        character = html.entities.html5.get(f"{name};")
+        return html.escape(character) if character else f"&amp;{name};"
+    if found["decimal"] or found["hex"]:
+        code = int(found["decimal"]) if found["decimal"] else int(found["hex"], 16)
+        if code > 0x10FFFF or _ILLEGAL.match(chr(code)):
+            return ""
+        return found[0]
+    return "&amp;"
 
 
 def _without_doctype(text: str) -> str:

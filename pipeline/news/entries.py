@@ -40,7 +40,8 @@ def entry(
     if not title and not text:
         raise ValueError("nothing is left of it without boilerplate")
     if not title:  # a headline is expected everywhere: the first words of the text stand in for it
-        title = text[:60].rsplit(" ", 1)[0] if len(text) > 60 else text
+        start = clean_title(text[:60])
+        title = start.rsplit(" ", 1)[0] if len(text) > 60 else start
     tongue = language(f"{title} {text}")
     if languages and tongue not in languages and tongue != "und":
         raise NotTaken(f"its language is {tongue}, which news.languages does not name")
@@ -59,11 +60,11 @@ def entry(
         category=clean_title(category or item.category)[:200],
         published_at=published.at,
         day=day_of(published.at),
-        published_raw=published.raw,
+        published_raw=clean_title(published.raw)[:200],
         published_rule=item.rule or published.rule,
         is_ad=is_advertisement(title, item.category or category),
         language=tongue,
         fingerprint=(made := duplicates.signature(title, text)),
         bands=tuple(duplicates.bands(made)) if made else (),
-        guid=item.guid.replace("\x00", ""),
+        guid=clean_title(item.guid)[:500],
     )

@@ -158,7 +158,7 @@ def _sitemap(text: str, url: str) -> Feed:
     feed = Feed("", "news-sitemap")
     try:
         root = ElementTree.fromstring(text.encode("utf-8"))  # noqa: S314 - no document type is left in it
-        rows = [{_local(e.tag): (e.text or "") for e in node.iter()} for node in root if _local(node.tag) == "url"]
+        rows = [_row(node) for node in root if _local(node.tag) == "url"]
     except ElementTree.ParseError as error:
         feed.warning = f"broken XML, read leniently ({error})"
         rows = [_loose_row(block) for block in re.findall(r"<url>(.*?)(?:</url>|(?=<url>)|\Z)", text, re.DOTALL)]
@@ -181,9 +181,16 @@ def _sitemap_item(row: dict[str, str], url: str) -> Item:
     )
 
 
+def _row(node: ElementTree.Element) -> dict[str, str]:
+    """The page's own fields and those of its news: images and videos have a ``loc`` and ``title`` too."""
+    own = [child for child in node if _local(child.tag) in {"loc", "lastmod"}]
+    news = [e for child in node if _local(child.tag) == "news" for e in child.iter()]
+    return {_local(e.tag): e.text or "" for e in [*news, *own]}
+
+
 def _loose_row(block: str) -> dict[str, str]:
-    found = re.findall(r"<(?:\w+:)?(\w+)\b[^<>]*>(?:<!\[CDATA\[)?([^<]*?)(?:\]\]>)?</", block)
-    return {name: to_text(value) for name, value in found}
+    found = re.findall(r"<(?!image:|video:)(?:\w+:)?(\w+)\b[^<>]*>(?:<!\[CDATA\[)?([^<]*?)(?:\]\]>)?</", block)
+    return {name: to_text(value) for name, value in reversed(found)}
 
 
 def _take(feed: Feed, read: Any) -> None:
@@ -222,6 +229,8 @@ def _wanted_interval(channel: Any) -> float:
 
 def _what_it_is(text: str) -> str:
     head = text[:3000].lower()
+    if "<opml" in head:
+        return "the answer is a list of feeds (OPML), not a feed: add the feeds that it names"
     if "<html" in head or "<!doctype html" in head or "<body" in head:
         return "the answer is an HTML page, not a feed: its address has moved or wants a person"
     if "<" not in head:

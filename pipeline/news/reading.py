@@ -14,7 +14,7 @@ from pipeline.news.decode import decode
 from pipeline.news.entries import LONGEST_TEXT, NotTaken, entry
 from pipeline.news.parse import Item, parse
 from pipeline.store.news import Entry
-from pipeline.text.normalise import clean_body
+from pipeline.text.normalise import clean_body, clean_title
 
 MOST_NOTES = 20  # items in error that are named
 
@@ -55,8 +55,9 @@ class Reading:
 def read_feed(job: FeedJob, body: bytes) -> Reading:
     """The articles of a feed's answer; BadInputError says what came instead of a feed."""
     feed = parse(body, url=job.url, content_type=job.content_type)
-    reading = Reading(len(feed.items) + len(feed.errors), feed.ttl_s, feed.warning, bad_items=len(feed.errors))
-    reading.notes = feed.errors[:MOST_NOTES]
+    reading = Reading(len(feed.items) + len(feed.errors), feed.ttl_s, clean_title(feed.warning))
+    for place, sentence in feed.errors:
+        _note(reading, place, sentence)
     said = [found for item in feed.items if (found := dates.read(item.published_raw))]
     reading.gmt_is_seoul = job.gmt_is_seoul or dates.seoul_labelled_gmt(said, job.now)
     for item in feed.items:
@@ -71,11 +72,15 @@ def _take(reading: Reading, item: Item, job: FeedJob) -> None:
             languages=job.languages,
         )  # fmt: skip
     except ValueError as error:
-        reading.bad_items += not isinstance(error, NotTaken)
-        if len(reading.notes) < MOST_NOTES:
-            reading.notes.append(((item.url or item.title)[:200], str(error)[:300]))
+        _note(reading, item.url or item.title, str(error), bad=not isinstance(error, NotTaken))
     else:
         reading.entries.append(made)
+
+
+def _note(reading: Reading, place: str, sentence: str, *, bad: bool = True) -> None:
+    reading.bad_items += bad
+    if len(reading.notes) < MOST_NOTES:
+        reading.notes.append((clean_title(place)[:200] or "an item", clean_title(sentence)[:300]))
 
 
 def read_page(job: PageJob, body: bytes) -> str:

@@ -52,7 +52,10 @@ def canonical(url: str) -> str:
     for _ in range(5):
         if url == before:
             break
-        before, url = url, _once(url)
+        try:
+            before, url = url, _once(url)
+        except UnicodeError as error:  # halves of a surrogate pair
+            raise ValueError(f"{url[:200]!a} is not an address of the web") from error
     return url
 
 

@@ -28,7 +28,15 @@ _BREAKS = re.compile(r" ?(?:\r\n|[\n\r\u000b\u000c\u0085\u2028\u2029])[\s\u0085]
 _COMPATIBLE = re.compile(
     "[\u1100-\u1112\u1161-\u1175\u11a8-\u11c2\u2100-\u214f\u2460-\u24b5\u24ea-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff01-\uffdc\uffe0-\uffe6]+"
 )
+_MOST_ROUNDS = 50  # of cutting ends: real texts take up to five, one made of nothing else would take thousands
 _HALF_WIDTH_HANGUL = re.compile("[\uffa1-\uffdc]+")
+# Parts of syllables that are left alone by composing become the letters of a keyboard; runs with old letters stay.
+_PARTS = re.compile("[\u1100-\u11ff\ua960-\ua97c\ud7b0-\ud7fb]+")
+_LETTERS = {
+    **dict(zip(range(0x1100, 0x1113), "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ", strict=True)),
+    **{0x1161 + i: chr(0x314F + i) for i in range(21)},
+    **dict(zip(range(0x11A8, 0x11C3), "ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ", strict=True)),
+}
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 _KANA = re.compile("[\u3040-\u30ff]")
 _HAN = re.compile("[\u3400-\u9fff]")
@@ -69,8 +77,8 @@ def normalise(text: str) -> str:
     """``text`` in NFC with one form of each letter, one kind of space and no invisible characters.
 
     Full-width and half-width forms, Hangul in brackets or circles and squared units become plain letters; conjoining
-    Hangul is composed; compatibility letters such as ``ㅋㅋ`` stay. Runs of spaces become one, of line breaks one.
-    Idempotent.
+    Hangul is composed, and what is left of it alone becomes compatibility letters such as ``ㅋㅋ``, which stay.
+    Runs of spaces become one, of line breaks one. Idempotent.
     """
     before = None
     for _ in range(4):  # one form may uncover another; two rounds are the most that real text takes
@@ -85,8 +93,13 @@ def _once(text: str) -> str:
     text = _HALF_WIDTH_HANGUL.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     text = _COMPATIBLE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     text = unicodedata.normalize("NFC", text)
+    text = _PARTS.sub(_letters, text)
     text = _SPACES.sub(" ", text)
     return _BREAKS.sub("\n", text).strip()
+
+
+def _letters(found: re.Match[str]) -> str:
+    return found[0].translate(_LETTERS) if all(ord(part) in _LETTERS for part in found[0]) else found[0]
 
 
 def clean_title(text: str) -> str:
@@ -100,14 +113,15 @@ def clean_body(text: str) -> str:
     for rule in rules("boilerplate"):
         if rule.where in {"line", "any"}:
             text = rule.pattern.sub("" if rule.where == "line" else " ", text)
-    before = None
-    while text != before:
+    for _ in range(_MOST_ROUNDS):
         before = text
         for rule in rules("boilerplate"):
             if rule.where == "end":
                 text = _cut_end(text, rule)
             elif rule.where == "start":
                 text = rule.pattern.sub("", text, count=1)
+        if text == before:
+            break
     return normalise(text)
 
 

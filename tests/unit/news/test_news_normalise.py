@@ -57,7 +57,9 @@ def test_news_about_advertising_is_news(title: str) -> None:
         (unicodedata.normalize("NFD", "한국 경제"), "한국 경제"),
         ("ＡＢＣ　１２３％", "ABC 123%"),
         ("㈜가람 ㎏ ㎡", "(주)가람 kg m2"),
-        ("ﾡﾢ", normalise("ﾡﾢ")),
+        ("ﾡﾢ ﾾￂ", "ㄱㄲ 하"),
+        ("\u110f\u110f \u1172\u1172", "ㅋㅋ ㅠㅠ"),
+        ("\u1112\u119e\u11ab", "\u1112\u119e\u11ab"),  # an old syllable
         ("ㅋㅋㅋ ㅠㅠ", "ㅋㅋㅋ ㅠㅠ"),
         ("ⓒ 가람", "ⓒ 가람"),
         ("가\u200b나\ufeff다\u00ad라\u202e마", "가나다라마"),

@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BadInputError
-from pipeline.news.parse import Feed, parse
+from pipeline.news.parse import parse
 from tests.unit.news.feed_cases import CASES, Case
+from tests.unit.news.feed_files import FILES, expected, gives
+from tests.unit.news.feed_properties import check
 
+LONG = 100 if os.environ.get("GARAM_LONG_TESTS") else 1
 URL = "https://news.garam.example/rss.xml"
 
 
@@ -38,20 +43,20 @@ def test_each_case_gives_what_it_must(case: Case) -> None:
 
 
 def test_there_are_enough_cases() -> None:
-    assert len(CASES) >= 150
+    assert len(CASES) + len(FILES) >= 150
     assert len({case.name for case in CASES}) == len(CASES)
 
 
-def _whole(data: bytes) -> Feed | None:
-    try:
-        feed = parse(data, url=URL)
-    except BadInputError:
-        return None
-    for item in feed.items:
-        assert item.url.startswith(("http://", "https://"))
-        assert item.title.strip() or item.text.strip()
-        assert "<script" not in (item.title + item.text).lower()
-    return feed
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_each_file_gives_what_it_must(path: Path) -> None:
+    wanted, given_ = expected(path), gives(path)
+    assert {name: given_.get(name) for name in wanted} == wanted
+    assert ("refused" in given_) == ("refused" in wanted)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_holds_for_all_holds_for_each_case(case: Case) -> None:
+    check(case.data, case.content_type)
 
 
 _PIECES = st.sampled_from(
@@ -66,25 +71,25 @@ _PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300 * LONG, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(_PIECES | st.binary(max_size=12), max_size=40).map(b"".join))
 def test_nothing_breaks_the_parser(data: bytes) -> None:
-    _whole(data)
+    check(data)
 
 
-@settings(max_examples=150, deadline=2000)
+@settings(max_examples=150 * LONG, deadline=2000)
 @given(st.integers(0, 10_000), st.integers(0, 255), st.sampled_from([case for case in CASES if len(case.data) < 5000]))
 def test_one_wrong_byte_breaks_nothing(at: int, byte: int, case: Case) -> None:
     if case.data:
         data = bytearray(case.data)
         data[at % len(data)] = byte
-        _whole(bytes(data))
+        check(bytes(data))
 
 
-@settings(max_examples=100, deadline=2000)
+@settings(max_examples=100 * LONG, deadline=2000)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=10), lambda c: st.lists(c, max_size=4) | st.dictionaries(st.sampled_from(["url", "id", "title", "content_html", "tags", "date_published"]), c, max_size=5), max_leaves=12))  # fmt: skip
 def test_json_of_any_shape(value: object) -> None:
-    _whole(
+    check(
         json.dumps(
             {"version": "https://jsonfeed.org/version/1.1", "items": [value, {"url": "/1", "title": "가"}]}
         ).encode()
