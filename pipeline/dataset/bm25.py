@@ -8,33 +8,16 @@ depend on the query is computed once, so a batch of queries is one sparse produc
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from pipeline.dataset.terms import Counted, Tokenizer, bigrams, terms_of
 from pipeline.errors import BadInputError
 
-Tokenizer = Callable[[str], list[str]]
-_RUN = re.compile(r"[가-힣]+|[一-鿿]+|[a-z0-9]+")
-
-
-def bigrams(text: str) -> list[str]:
-    """Words of Korean text without a dictionary: overlapping pairs of syllables of each run, other runs whole.
-
-    Particles and compounds need no analysis this way; on Korean it ranks about as well as morphemes do, and much
-    faster.
-    """
-    found = []
-    for run in _RUN.findall(text.lower()):
-        if len(run) < 2 or run[0].isascii():
-            found.append(run)
-        else:
-            found.extend(run[i : i + 2] for i in range(len(run) - 1))
-    return found
+__all__ = ["BM25", "Tokenizer", "bigrams"]
 
 
 class BM25:
@@ -49,41 +32,26 @@ class BM25:
         b: float = 0.75,
         epsilon: float = 0.25,
     ) -> None:
-        self.tokenize = tokenize
-        self.words: dict[str, int] = {}
-        indptr, indices, counts, lengths = [0], [], [], []
-        for document in documents:
-            tokens = tokenize(document)
-            lengths.append(len(tokens))
-            for word, count in Counter(tokens).items():
-                indices.append(self.words.setdefault(word, len(self.words)))
-                counts.append(count)
-            indptr.append(len(indices))
-        if not self.words:
+        self._terms = terms_of(tokenize)
+        counted = self._terms.collection(documents)
+        if not self._terms.size:
             raise BadInputError("BM25 needs documents with words in them: the collection is empty")
-        size = (len(documents), len(self.words))
-        column = np.asarray(indices, np.int64)
-        frequency = np.asarray(counts, np.float64)
-        length = np.asarray(lengths, np.float64)
+        size = (len(documents), self._terms.size)
+        column, frequency, length = counted.words, counted.counts, counted.lengths.astype(np.float64)
         df = np.bincount(column, minlength=size[1]).astype(np.float64)
         idf = np.log(size[0] - df + 0.5) - np.log(df + 0.5)
         idf[idf < 0] = epsilon * idf.mean()
         norm = k1 * (1 - b + b * length / length.mean())
-        row_norm = np.repeat(norm, np.diff(indptr))
+        row_norm = np.repeat(norm, np.diff(counted.indptr))
         weights = idf[column] * frequency * (k1 + 1) / (frequency + row_norm)
         self.idf = idf
-        self.matrix = sp.csr_matrix((weights, column, np.asarray(indptr, np.int64)), shape=size)
+        self.matrix = sp.csr_matrix((weights, column, counted.indptr), shape=size)
         self._by_word = self.matrix.T.tocsr()
+        self._documents = self._by_word.indices.astype(np.int64)  # what bincount wants, converted once
 
     def _queries(self, texts: Sequence[str]) -> sp.csr_matrix:
-        indptr, indices, counts = [0], [], []
-        for text in texts:
-            for word, count in Counter(self.tokenize(text)).items():
-                if word in self.words:
-                    indices.append(self.words[word])
-                    counts.append(float(count))
-            indptr.append(len(indices))
-        return sp.csr_matrix((counts, indices, indptr), shape=(len(texts), len(self.words)))
+        counted = self._terms.queries(texts)
+        return sp.csr_matrix((counted.counts, counted.words, counted.indptr), shape=(len(texts), self._terms.size))
 
     def scores(self, query: str) -> NDArray[np.float64]:
         """Scores (documents,) of every document for one query."""
@@ -98,20 +66,33 @@ class BM25:
         Ties go to the earlier document.
         """
         for start in range(0, len(queries), chunk):
-            block = (self._queries(queries[start : start + chunk]) @ self._by_word).tocsr()
-            for row in range(block.shape[0]):
-                span = slice(block.indptr[row], block.indptr[row + 1])
-                found, score = block.indices[span], block.data[span]
-                positive = score > 0
-                found, score = found[positive], score[positive]
-                if len(found) > k:
-                    # Everything down to the k-th best score, so that ties are cut by position and not by chance.
-                    kept = score >= np.partition(score, len(score) - k)[len(score) - k]
-                    found, score = found[kept], score[kept]
-                order = np.lexsort((found, -score))[:k]
-                yield found[order].astype(np.int64), score[order]
+            counted = self._terms.queries(queries[start : start + chunk])
+            for row in range(len(counted.lengths)):
+                yield _best(self._score(counted, row), k)
+
+    def _score(self, counted: Counted, row: int) -> NDArray[np.float64]:
+        """Scores (documents,) of one query: its words' postings, added up."""
+        span = slice(counted.indptr[row], counted.indptr[row + 1])
+        edges = self._by_word.indptr
+        lists = [(slice(edges[word], edges[word + 1]), count) for word, count in
+                 zip(counted.words[span].tolist(), counted.counts[span].tolist(), strict=True)]  # fmt: skip
+        size = self.matrix.shape[0]
+        if not lists:
+            return np.zeros(size)
+        found = np.concatenate([self._documents[place] for place, _ in lists])
+        weights = np.concatenate([self._by_word.data[place] * count for place, count in lists])
+        return np.bincount(found, weights, minlength=size).astype(np.float64, copy=False)
 
     def pairs(self, queries: Sequence[str], documents: Sequence[int]) -> NDArray[np.float64]:
         """Score of query i with document ``documents[i]``, (queries,)."""
         asked = self._queries(queries)
         return np.asarray(asked.multiply(self.matrix[list(documents)]).sum(axis=1), np.float64).ravel()
+
+
+def _best(scores: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The ``k`` largest positive scores, best first, and where they stand; ties go to the earlier place."""
+    least = np.partition(scores, len(scores) - k)[len(scores) - k] if len(scores) > k else 0.0
+    # Everything down to the k-th best score, so that ties are cut by position and not by chance.
+    found = np.flatnonzero(scores >= least if least > 0 else scores > 0)
+    order = np.lexsort((found, -scores[found]))[:k]
+    return found[order], scores[found[order]]

@@ -6,6 +6,9 @@ import re
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
+
+import numpy as np
 
 from pipeline.dataset.passages import normalised
 
@@ -14,13 +17,26 @@ SHINGLE = 4
 _WORD = re.compile(r"[0-9a-z가-힣一-鿿]+")
 
 
+_FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 1], np.uint64)  # odd: one to one
+
+
+@lru_cache(maxsize=1 << 17)
+def _code(word: str) -> int:
+    return zlib.crc32(word.encode())
+
+
 def shingles(text: str) -> frozenset[int]:
-    """Hashes (32 bits) of every four words in a row; a shorter text is one shingle."""
+    """Hashes (64 bits) of every four words in a row; a shorter text is one shingle."""
     words = _WORD.findall(text.lower())
     if not words:
         return frozenset()
-    rows = range(max(1, len(words) - SHINGLE + 1))
-    return frozenset(zlib.crc32(" ".join(words[i : i + SHINGLE]).encode()) for i in rows)
+    codes = np.zeros(max(SHINGLE, len(words)), np.uint64)
+    codes[: len(words)] = [_code(word) for word in words]
+    count = len(codes) - SHINGLE + 1
+    mixed = np.zeros(count, np.uint64)
+    for place, factor in enumerate(_FACTORS):
+        mixed += codes[place : place + count] * factor  # modulo 2^64
+    return frozenset(mixed.tolist())
 
 
 def overlap(a: frozenset[int], b: frozenset[int]) -> float:

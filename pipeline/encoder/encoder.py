@@ -214,13 +214,26 @@ class Encoder:
         fast = self.precision == "bfloat16" or (self.precision == "auto" and bf16_is_fast(self.device))
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if fast else nullcontext()
 
-    def batch(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Texts as padded ids and mask, both (n, longest), on the encoder's device, special tokens added."""
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text with special tokens, cut at ``max_length``."""
+        if not texts:
+            return []
         encoded = self.tokenizer(
-            list(texts), truncation=True, max_length=self.max_length, padding=True, return_tensors="pt",
-            return_token_type_ids=False,
+            list(texts), truncation=True, max_length=self.max_length,
+            return_attention_mask=False, return_token_type_ids=False,
         )  # fmt: skip
-        return encoded["input_ids"].to(self.device), encoded["attention_mask"].to(self.device)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def padded(self, tokens: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids as padded ids and mask, both (n, longest), on the encoder's device."""
+        length = max(len(held) for held in tokens)
+        ids = torch.full((len(tokens), length), int(self.tokenizer.pad_token_id or 0), dtype=torch.long)
+        mask = torch.zeros((len(tokens), length), dtype=torch.long)
+        for row, held in enumerate(tokens):
+            ids[row, : len(held)] = torch.as_tensor(held)
+            mask[row, : len(held)] = 1
+        return ids.to(self.device), mask.to(self.device)
 
     def lexical_floor(self, texts: Sequence[str]) -> sp.csr_matrix:
         """The floor (n, V) float32 under the weights of the texts' own terms, of whole texts; zeros without one."""
@@ -245,17 +258,18 @@ class Encoder:
         ``progress(done, total)`` is called after each batch; ``max_active`` keeps the largest weights of a document.
         Raises BadInputError where memory does not suffice.
         """
-        order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
+        tokens = self.tokens(texts)
+        order = sorted(range(len(texts)), key=lambda index: -len(tokens[index]))
         pieces: list[sp.csr_matrix] = []
         training = self.module.training
         self.module.eval()
         try:
             for start in range(0, len(order), batch_size):
-                part = [texts[index] for index in order[start : start + batch_size]]
+                part = order[start : start + batch_size]
                 with torch.inference_mode(), self.autocast():
-                    weights = self.module(*self.batch(part)).float()
+                    weights = self.module(*self.padded([tokens[index] for index in part])).float()
                     if self.lexical is not None:
-                        floor = torch.from_numpy(self.lexical_floor(part).toarray())
+                        floor = torch.from_numpy(self.lexical_floor([texts[index] for index in part]).toarray())
                         weights = torch.maximum(weights, floor.to(weights.device))
                     if max_active is not None and max_active < weights.shape[1]:
                         kept = weights.topk(max_active, dim=1)

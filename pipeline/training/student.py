@@ -103,14 +103,7 @@ class Student:
     def logits(self, tokens: Sequence[Sequence[int]], columns: Tensor) -> Tensor:
         """Each document's largest logits (n, C) fp32 on the columns, with gradients where they are wanted."""
         encoder = self.encoder
-        length = max(len(held) for held in tokens)
-        pad = int(encoder.tokenizer.pad_token_id or 0)
-        ids = torch.full((len(tokens), length), pad, dtype=torch.long)
-        mask = torch.zeros((len(tokens), length), dtype=torch.long)
-        for row, held in enumerate(tokens):
-            ids[row, : len(held)] = torch.as_tensor(held)
-            mask[row, : len(held)] = 1
-        ids, mask = ids.to(encoder.device), mask.to(encoder.device)
+        ids, mask = encoder.padded(tokens)
         module = encoder.module
         backbone: Any = module.backbone
         try:
@@ -126,8 +119,8 @@ class Student:
             found = MaxLogits.apply(hidden, module.decoder.weight[columns], bias[columns], mask.bool())
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise BadInputError(
-                f"memory does not suffice for {len(tokens)} passages of {length} tokens: lower training.micro_batch "
-                "or training.max_length, or set training.gradient_cache or training.gradient_checkpointing"
+                f"memory does not suffice for {len(tokens)} passages of {ids.shape[1]} tokens: lower "
+                "training.micro_batch or training.max_length, or set training.gradient_cache or training.gradient_checkpointing"
             ) from error
         assert isinstance(found, Tensor)
         return found

@@ -112,7 +112,7 @@ class _Run:
             {"params": others, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
             {"params": bias, "lr": settings.head_learning_rate, "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), foreach=False)
+        self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), fused=True)
         self.rates = [g["lr"] for g in self.optimizer.param_groups]
         self.ramp_steps = round(settings.flops_ramp * settings.steps)
         self.started = {n: p.detach().cpu().clone() for n, p in self.weights.items()} if settings.soup > 0 else {}

@@ -4,6 +4,8 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
 from pipeline.dataset import add_hard_negatives_bm25
@@ -99,3 +101,13 @@ def test_what_cannot_be_meant_is_refused():
         add_hard_negatives_bm25([("질의", "문서")], ["다른"], hard_share=2.0)
     with pytest.raises(BadInputError, match="empty"):
         BM25(["", "..."])
+
+
+@given(st.lists(st.text(alphabet="가나힣大鿿aZ9 .ㄱé\n\ud800😀", max_size=12), max_size=5))
+def test_pairs_of_syllables_are_counted_alike_at_once_and_one_by_one(texts):
+    documents = ["가나다", *texts]
+    at_once, one_by_one = BM25(documents, bigrams), BM25(documents, lambda text: bigrams(text))
+    for query in [*documents, "가나힣 zz", ""]:
+        np.testing.assert_allclose(at_once.scores(query), one_by_one.scores(query), atol=1e-12)
+    own = list(range(len(documents)))
+    np.testing.assert_allclose(at_once.pairs(documents, own), one_by_one.pairs(documents, own), atol=1e-12)
