@@ -120,7 +120,8 @@ class Student:
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise BadInputError(
                 f"memory does not suffice for {len(tokens)} passages of {ids.shape[1]} tokens: lower "
-                "training.micro_batch or training.max_length, or set training.gradient_cache or training.gradient_checkpointing"
+                "training.micro_batch or training.max_length, or set training.gradient_cache or "
+                "training.gradient_checkpointing"
             ) from error
         assert isinstance(found, Tensor)
         return found
