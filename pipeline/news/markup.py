@@ -29,6 +29,9 @@ _BLOCKS = re.compile(
 _TAG = re.compile(r"<(?:[A-Za-z][A-Za-z0-9:-]*|/[A-Za-z][A-Za-z0-9:-]*|!|\?)[^<>]*>")
 _UNFINISHED = re.compile(r"<(?:/?[A-Za-z][A-Za-z0-9:-]*(?:\s[^<>]*)?|!--[^<>]*)\Z")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
+# A reference that a feed's own cutting has cut: `... 광역&mi`. AT&T and R&D are none.
+_CUT_REFERENCE = re.compile(r"&(?:#\d{0,6}|([a-z]{2,6}))\Z")
+_OFTEN_CUT = ("nbsp", "middot", "hellip", "ldquo", "rdquo", "lsquo", "rsquo", "quot", "amp", "ndash", "mdash")
 _CDATA = re.compile(r"<!\[CDATA\[|\]\]>")
 
 
@@ -41,7 +44,14 @@ def to_text(markup: str) -> str:
         text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
         if text == before or ("&" not in before and "<" not in text):
             break
-    return _strip(text).replace("\u00a0", " ")
+    return _without_cut_reference(_strip(text)).replace("\u00a0", " ")
+
+
+def _without_cut_reference(text: str) -> str:
+    found = _CUT_REFERENCE.search(text, max(0, len(text) - 10))
+    if found and (found[1] is None or any(name.startswith(found[1]) for name in _OFTEN_CUT)):
+        return text[: found.start()]
+    return text
 
 
 def _strip(text: str) -> str:

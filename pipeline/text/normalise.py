@@ -111,6 +111,9 @@ def clean_body(text: str) -> str:
     """A body, normalised, without the boilerplate that the rules name."""
     text = normalise(text)
     for rule in rules("boilerplate"):
+        if rule.where == "start":  # before what such a rule knows a start by is gone
+            text = rule.pattern.sub("", text, count=1)
+    for rule in rules("boilerplate"):
         if rule.where in {"line", "any"}:
             text = rule.pattern.sub("" if rule.where == "line" else " ", text)
     for _ in range(_MOST_ROUNDS):

@@ -21,15 +21,40 @@ def test_each_boilerplate_rule_removes_its_examples(where: str, example: str) ->
         "end": f"{BODY} {example}",
         "start": f"{example}{BODY}",
         "line": f"{BODY}\n{example}\n끝으로 덧붙였다.",
-        "any": f"정부가 {example} 새 대책을 발표했다.",
+        "any": f"정부가 나섰다. 오늘 {example} 새 대책을 냈다.",
     }[where]
-    expected = f"{BODY}\n끝으로 덧붙였다." if where == "line" else BODY
+    expected = {"line": f"{BODY}\n끝으로 덧붙였다.", "any": "정부가 나섰다. 오늘 새 대책을 냈다."}.get(where, BODY)
+    assert clean_body(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "물에 빠져 숨졌다.농업용 저수지. (사진=뉴시스)21일 소방본부가 밝혔다.",
+            "물에 빠져 숨졌다. 21일 소방본부가 밝혔다.",
+        ),
+        ("정부가 새 대책을 발표했다. 사진=가람", "정부가 새 대책을 발표했다."),
+        ("행사를 연다.(사진=가람쇼핑)24일 밝혔다.", "행사를 연다. 24일 밝혔다."),
+        ("“못 산다.”서울의 아파트. (사진=뉴스1)30대 직장인의 말이다.", "“못 산다.” 30대 직장인의 말이다."),
+        (
+            "대책을 발표했다. 시장은 반겼다. (사진=뉴스1) 주가도 올랐다.",
+            "대책을 발표했다. 시장은 반겼다. 주가도 올랐다.",
+        ),
+    ],
+)
+def test_captions_inside_a_text(text: str, expected: str) -> None:
     assert clean_body(text) == expected
 
 
 @pytest.mark.parametrize(
     "text",
     [
+        "[단독] 정부가 대책을 발표했다.",
+        "(주)가람이 대책을 발표했다.",
+        "[2026 동계올림픽] 김 선수가 이겼다.",
+        "정부가 대책을 발표했다. [자료=통계청] 그 뒤에도 이어졌다. 물가가 올랐다.",
+        "그가 만난 사람은 홍길동 기자",
         "저작권자는 무단 복제에 대해 소송을 냈다.",
         "홍길동 기자는 이날 상을 받았다.",
         "사진 속 인물은 김 씨로 밝혀졌다.",
