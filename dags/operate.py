@@ -21,7 +21,8 @@ ACTIONS = {
     "import_archive": "take an archive in: a file on the server, or hf:NAME",
     "forget": "remove an article by its url, everywhere and for good",
     "build_base": "build the base model from the articles known now",
-    "prune": "remove artifacts and indices that nothing refers to any more",
+    "rederive": "read the kept raw answers of feeds anew, by today's rules",
+    "prune": "remove artifacts, raw answers and indices that nothing refers to any more",
 }
 
 
@@ -111,20 +112,29 @@ def operate() -> None:
             return dataclasses.asdict(report)
 
     @task
-    def forget() -> int:
-        """Remove an article everywhere."""
+    def forget() -> dict[str, Any]:
+        """Remove an article everywhere; what its words are still in is in the result."""
         from pipeline import loop
 
         with garam() as ctx:
-            return loop.forget(ctx, _given("url"), reason=get_current_context()["params"]["reason"])
+            done = loop.forget(ctx, _given("url"), reason=get_current_context()["params"]["reason"])
+            return dataclasses.asdict(done)
+
+    @task
+    def rederive() -> dict[str, Any]:
+        """Read the kept raw answers anew."""
+        from pipeline import news
+
+        with garam() as ctx:
+            return dataclasses.asdict(news.rederive(ctx, progress=logged()))
 
     @task
     def prune() -> dict[str, Any]:
         """Remove what nothing refers to."""
-        from pipeline import serving
+        from pipeline import retention
 
         with garam() as ctx:
-            return dataclasses.asdict(serving.prune(ctx))
+            return dataclasses.asdict(retention.prune(ctx))
 
     @task
     def build_base() -> str | None:
@@ -152,7 +162,7 @@ def operate() -> None:
 
     base_job = build_base()
     register_base(base_job, run_base_job(base_job))
-    choose() >> [rollback(), resume(), rebuild(), deploy(), import_archive(), forget(), prune(), base_job]
+    choose() >> [rollback(), resume(), rebuild(), deploy(), import_archive(), forget(), rederive(), prune(), base_job]
 
 
 operate()

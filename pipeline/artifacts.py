@@ -8,6 +8,7 @@ An artifact is a folder of files plus ``manifest.json`` (relative path -> SHA-25
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import os
@@ -92,7 +93,9 @@ class Artifacts:
             name = f"{kind}-{hashlib.sha256(manifest).hexdigest()[:20]}"
             (staged / MANIFEST).write_bytes(manifest)
             target = self._folder / name
-            if not target.exists():
+            if target.exists():
+                os.utime(target / MANIFEST)  # wanted again: `stored` gives its age, and prune goes by it
+            else:
                 _sync(staged)
                 try:
                     staged.rename(target)
@@ -138,6 +141,21 @@ class Artifacts:
         """Names of the artifacts held locally, sorted; ``kind`` narrows them."""
         found = (p.name for p in self._folder.iterdir() if _NAME.fullmatch(p.name))
         return sorted(n for n in found if kind is None or n.rsplit("-", 1)[0] == kind)
+
+    def stored(self) -> dict[str, dt.datetime]:
+        """Every artifact of the store, remote ones too, and when it was put there."""
+        if self._remote is None:
+            return {
+                name: dt.datetime.fromtimestamp((self._folder / name / MANIFEST).stat().st_mtime, dt.UTC)
+                for name in self.names()
+            }
+        found = {}
+        for path in self._remote.glob(f"{self._prefix}/*/{MANIFEST}"):
+            name = str(path).rsplit("/", 2)[-2]
+            if _NAME.fullmatch(name):
+                made = self._remote.modified(path)
+                found[name] = made if made.tzinfo else made.replace(tzinfo=dt.UTC)
+        return found
 
     def remove(self, name: str) -> None:
         """Forget an artifact here and remotely (prune calls this; nothing else does)."""

@@ -106,13 +106,33 @@ def retrain(ctx: Context, day: dt.date, progress: Progress = silent, *, deploy: 
     )
 
 
-def forget(ctx: Context, url: str, reason: str = "") -> int:
-    """Honour a removal request: from the store for good, then from every warm index; how many articles went."""
-    from pipeline import news
+@dataclass(frozen=True)
+class Forgotten:
+    """What a removal request did."""
+
+    url: str  # canonical
+    articles: int  # that lost their text
+    indexed: int  # copies that went from OpenSearch
+    payloads: int  # raw answers of feeds that were emptied
+    erased: list[str]  # artifacts that held its words and are gone
+    holding: list[str]  # artifacts that hold its words still
+    copies: list[str]  # other articles that tell the same, which stay
+
+
+def forget(ctx: Context, url: str, reason: str = "", *, erase: bool = False) -> Forgotten:
+    """Honour a removal request: from the store for good, from every warm index, and from raw answers.
+
+    Artifacts are made of many articles and never changed: those that hold its words are listed, and with ``erase``
+    they are removed, but for the frozen anchor set and judged sets. Run again, it does what is left to do.
+    """
+    from pipeline import news, retention
 
     report = news.forget(ctx, url, reason=reason)
-    serving.forget(ctx, url)
-    return report.articles
+    indexed = serving.forget(ctx, report.url)
+    holding, erased = retention.holding(ctx, report.ids), list[str]()
+    if erase:
+        erased, holding = retention.erase(ctx, holding)
+    return Forgotten(report.url, report.articles, indexed, report.payloads, erased, holding, list(report.copies))
 
 
 def is_learned(ctx: Context, day: dt.date) -> bool:

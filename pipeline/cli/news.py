@@ -76,12 +76,41 @@ def forget(
     context: typer.Context,
     url: Annotated[str, typer.Argument(help="the article's url")],
     reason: Annotated[str, typer.Option(help="kept with the request")] = "",
+    erase: Annotated[
+        bool, typer.Option("--erase", help="also remove training sets, corpora and query sets that hold its words")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Remove an article for good: from the store, future counts and training, and every warm index."""
+    """Remove an article for good: from the store, raw answers, future counts and training, and every warm index."""
     from pipeline import loop
 
-    count = loop.forget(opened(context), url, reason)
-    typer.echo(f"forgot {count} article{'' if count == 1 else 's'}; {url} will not be taken again")
+    done = loop.forget(opened(context), url, reason, erase=erase)
+    if as_json:
+        print_json(done)
+        return
+    typer.echo(f"forgot {done.articles} article{'' if done.articles == 1 else 's'}; {done.url} will not be taken again")
+    typer.echo(f"raw answers of feeds emptied: {done.payloads}; documents taken out of indices: {done.indexed}")
+    for name in done.erased:
+        typer.echo(f"removed the artifact {name}, which held its words")
+    for name in done.holding:
+        typer.echo(f"its words are still in the artifact {name}" + ("" if erase else " (--erase removes it)"))
+    for copy in done.copies:
+        typer.echo(f"the same is told at {copy}, which stays: forget it too if that was meant")
+
+
+def rederive(
+    context: typer.Context,
+    since: Annotated[
+        dt.datetime | None,
+        typer.Option(parser=parse_instant, metavar="T", help="only answers got since then (default: all kept ones)"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read the kept raw answers of feeds anew, by today's rules; changed articles get a new version."""
+    from pipeline import news
+
+    report = news.rederive(opened(context), since=since, progress=TerminalProgress())
+    print_json(report) if as_json else print_facts(report)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -90,3 +119,4 @@ def add_commands(app: typer.Typer) -> None:
     app.command("feeds")(list_feeds)
     app.command("import")(import_archive)
     app.command()(forget)
+    app.command()(rederive)

@@ -56,10 +56,10 @@ def rebuild(context: typer.Context) -> None:
 
 
 def prune(context: typer.Context, as_json: Json = False) -> None:
-    """Remove artifacts and indices that nothing refers to any more."""
-    from pipeline import serving
+    """Remove what nothing refers to any more: indices, old raw answers, artifacts older than storage.keep_days."""
+    from pipeline import retention
 
-    report = serving.prune(opened(context))
+    report = retention.prune(opened(context))
     print_json(report) if as_json else print_facts(report)
 
 

@@ -43,7 +43,10 @@ class NewsConfig(Section):
     )
     full_text_below: int = key(300, "characters of text below which the page is fetched when full_text is true", ge=0)
     duplicate_similarity: float = key(
-        0.7, "estimated Jaccard similarity of word pairs from which two articles are one story", ge=0.5, le=1
+        0.6,
+        "Jaccard similarity of word pairs with a story's first telling from which an article joins it",
+        ge=0.5,
+        le=1,
     )
-    duplicate_days: float = key(7.0, "days that two articles of one story may lie apart", ge=0)
+    duplicate_days: float = key(3.0, "days that an article may lie apart from the first telling of its story", ge=0)
     silent_hours: float = key(24.0, "hours without a new article after which a whole outlet is called silent", gt=0)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.news.reports import CrawlReport, ForgetReport, ImportReport
+from pipeline.news.reports import CrawlReport, ForgetReport, ImportReport, RederiveReport
 from pipeline.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from pipeline.store.feeds import FeedState
 
 __all__ = [
-    "CrawlReport", "ForgetReport", "ImportReport", "add_feeds", "crawl", "feeds", "forget", "import_archive",
-    "load_korean_news_with_dates", "set_feed", "silent_outlets",
+    "CrawlReport", "ForgetReport", "ImportReport", "RederiveReport", "add_feeds", "crawl", "feeds", "forget",
+    "import_archive",
+    "load_korean_news_with_dates", "rederive", "set_feed", "silent_outlets",
 ]  # fmt: skip
 
 
@@ -70,6 +71,13 @@ def forget(ctx: Context, url: str, *, reason: str = "") -> ForgetReport:
     from pipeline.news.removal import forget as work
 
     return work(ctx, url, reason=reason)
+
+
+def rederive(ctx: Context, *, since: dt.datetime | None = None, progress: Progress = silent) -> RederiveReport:
+    """Read the kept raw answers by today's rules and take in what is different (`pipeline.news.rederive`)."""
+    from pipeline.news.rederive import rederive as work
+
+    return work(ctx, since=since, progress=progress)
 
 
 def feeds(ctx: Context) -> list[FeedState]:

@@ -19,7 +19,8 @@ from pipeline.news.parse import Item
 from pipeline.news.reports import ImportReport
 from pipeline.news.sources import Source, open_source
 from pipeline.progress import Progress, silent
-from pipeline.store.news import Entry, Likeness, advance_import, start_import, write
+from pipeline.store.news import Entry, advance_import, start_import, write
+from pipeline.store.stories import Likeness
 
 BATCH = 500  # articles of one transaction
 

@@ -23,7 +23,8 @@ from pipeline.news.reading import FeedJob
 from pipeline.news.reports import CrawlReport
 from pipeline.progress import Progress, silent
 from pipeline.store import feeds as store_feeds
-from pipeline.store.news import Entry, Likeness, Written, write
+from pipeline.store.news import Entry, Written, write
+from pipeline.store.stories import Likeness
 
 T = TypeVar("T")
 
@@ -81,14 +82,14 @@ def crawl(
         if ids is None and config.feeds_file and not store_feeds.count(conn):
             store_feeds.add(conn, read_feeds(config.feeds_file))
         waiting = store_feeds.due(conn, slack=SLACK, ids=ids, force=force)
-    report = _run(lambda: _Crawl(ctx, force or ids is not None, progress).all(waiting))
+    report = run(lambda: _Crawl(ctx, force or ids is not None, progress).all(waiting))
     if config.payload_days:
         with ctx.store.begin() as conn:
             store_feeds.prune_payloads(conn, dt.datetime.now(dt.UTC) - dt.timedelta(days=config.payload_days))
     return report
 
 
-def _run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run to the end, also where an event loop is running already (a notebook)."""
     try:
         asyncio.get_running_loop()
@@ -255,7 +256,8 @@ class _Crawl:
             if poll.entries:
                 written = write(conn, poll.entries, source="feed", likeness=self.likeness, feed_id=feed.id)
             kept = None
-            if poll.payload and self.config.payload_days:
+            # What was removed for good must not stay in an answer either.
+            if poll.payload and self.config.payload_days and not written.removed:
                 kept = store_feeds.keep_payload(conn, poll.payload, poll.content_type)
             failed = poll.status == "error"
             values = {

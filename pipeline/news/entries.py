@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Collection
 
 from pipeline.asof import day_of
-from pipeline.news import dates, duplicates, urls
+from pipeline.news import dates, urls
 from pipeline.news.markup import to_text
 from pipeline.news.parse import Item
 from pipeline.store.news import Entry
+from pipeline.text import duplicates
 from pipeline.text.normalise import clean_body, clean_title, is_advertisement, language
 
 LONGEST_TEXT = 100_000  # characters kept of one article

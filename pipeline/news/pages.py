@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from pipeline.config.news import NewsConfig
 from pipeline.errors import GaramError
-from pipeline.news import duplicates
 from pipeline.news.fetch import Fetcher
 from pipeline.news.readers import Readers
 from pipeline.news.reading import PageJob
 from pipeline.store import Store
 from pipeline.store.news import Entry, known_urls
+from pipeline.text import duplicates
 
 MOST_BYTES = 3_000_000  # bytes of a page
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
+from urllib.parse import unquote
 
 from pipeline.context import Context
 from pipeline.errors import UsageError
 from pipeline.news import urls
+from pipeline.news.decode import decode
 from pipeline.news.reports import ForgetReport
 from pipeline.store import feeds as store_feeds
 from pipeline.store import news as store_news
@@ -22,16 +25,30 @@ def forget(ctx: Context, url: str, *, reason: str = "") -> ForgetReport:
         ) from error
     with ctx.store.begin() as conn:
         ids = store_news.remove(conn, name, reason)
-        if ids:
-            needles = _needles([name, *store_feeds.guids(conn, ids)])
-            store_feeds.erase_payloads(conn, ids, needles)
-    return ForgetReport(name, len(ids))
+        copies = store_news.copies(conn, ids)
+        needles = _needles([name, *store_feeds.guids(conn, ids)])
+        after, erased = 0, 0
+    # From here on no poll keeps an answer that has it. Those of earlier polls are looked through a part at a time.
+    while True:
+        with ctx.store.begin() as conn:
+            some = store_feeds.payloads_of(conn, ids, after=after)
+            held = [id_ for id_, kind, body in some if _stands_in(decode(body, kind), needles)]
+            store_feeds.erase_payloads(conn, held)
+        erased += len(held)
+        if not some:
+            return ForgetReport(name, tuple(ids), erased, tuple(copies))
+        after = some[-1][0]
 
 
-def _needles(names: list[str]) -> list[bytes]:
-    """What of an address stands in a payload however it is written: its longest piece with a digit, or its path."""
+def _needles(names: list[str]) -> set[str]:
+    """What of an address stands in an answer however it is written: its longest piece with a digit, or its path."""
     needles = set()
     for name in names:
-        pieces = [p for p in re.split(r"[/?&=#.]+", name.split("://", 1)[-1]) if re.search(r"\d", p) and len(p) >= 4]
-        needles.add(max(pieces, key=len) if pieces else name.rstrip("/").rpartition("/")[2])
-    return [needle.encode() for needle in needles if needle]
+        plain = unquote(name).split("://", 1)[-1]
+        pieces = [p for p in re.split(r"[/?&=#.]+", plain) if re.search(r"\d", p) and len(p) >= 4]
+        needles.add(max(pieces, key=len) if pieces else plain.rstrip("/").rpartition("/")[2])
+    return needles - {""}
+
+
+def _stands_in(text: str, needles: set[str]) -> bool:
+    return any(needle in text or needle in unquote(html.unescape(text)) for needle in needles)

@@ -31,7 +31,24 @@ class ImportReport:
 
 @dataclass(frozen=True)
 class ForgetReport:
-    """A removal request. ``articles`` lost their text; the url is never taken again, known or not."""
+    """A removal request. The url is never taken again, known or not."""
 
-    url: str
-    articles: int
+    url: str  # canonical
+    ids: tuple[int, ...]  # of the article that lost its text: one, or none when it was not known
+    payloads: int  # kept answers that had it, emptied
+    copies: tuple[str, ...] = ()  # other articles that tell the same: they stay, and each takes a request of its own
+
+    @property
+    def articles(self) -> int:
+        """How many articles lost their text."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class RederiveReport:
+    """What reading the kept answers anew gave."""
+
+    payloads: int
+    new: int  # articles that today's reading finds and the one of then did not
+    updated: int  # articles whose newest version no kept answer gives any more
+    errors: int  # answers that cannot be read

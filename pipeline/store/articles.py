@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -28,7 +29,40 @@ class Article:
     outlet: str
     category: str
     version: int
-    story_id: int  # smallest article id among its near-duplicates; its own id when it has none
+    story_id: int  # the article that it retells (`pipeline.store.stories`), its own id when it retells none
+
+
+def columns(versions: sa.FromClause) -> list[sa.ColumnElement[Any]]:
+    """What an `Article` is made of, in its order; title, text and version are those of ``versions``."""
+    story = sa.func.coalesce(articles.c.story_id, articles.c.id).label("story_id")
+    ours = {"title": versions.c.title, "text": versions.c.text, "version": versions.c.version, "story_id": story}
+    return [ours[name] if name in ours else articles.c[name] for name in Article.__slots__]
+
+
+def _newest(known_by: dt.datetime | None, ids: Sequence[int] | None = None) -> sa.Subquery:
+    """The newest version of each article (of these, if given), of those seen by then."""
+    query = (
+        sa.select(article_versions)
+        .ext(distinct_on(article_versions.c.article_id))
+        .order_by(article_versions.c.article_id, article_versions.c.version.desc())
+    )
+    if known_by is not None:
+        query = query.where(article_versions.c.seen_at <= known_by)
+    if ids is not None:
+        query = query.where(article_versions.c.article_id.in_(list(ids)))
+    return query.subquery("v")
+
+
+def by_ids(conn: Connection, ids: Sequence[int], known_by: dt.datetime | None = None) -> list[Article]:
+    """These articles, by id, in the newest version (seen by ``known_by``, if given); removed ones are left out."""
+    versions = _newest(known_by, ids)
+    query = (
+        sa.select(*columns(versions))
+        .join(versions, versions.c.article_id == articles.c.id)
+        .where(articles.c.removed_at.is_(None))
+        .order_by(articles.c.id)
+    )
+    return [Article(*row) for row in conn.execute(query)]
 
 
 def read(
@@ -45,37 +79,17 @@ def read(
     Removed articles never come (their text is gone); advertisements only with ``ads``. The version is the newest
     one seen by ``known_by``. Streams: ``chunk`` rows in memory at a time.
     """
-    newest = (
-        sa.select(article_versions)
-        .where(article_versions.c.seen_at <= as_of.known_by)
-        .ext(distinct_on(article_versions.c.article_id))
-        .order_by(article_versions.c.article_id, article_versions.c.version.desc())
-        .subquery("v")
-    )
+    versions = _newest(as_of.known_by, ids)
     query = (
-        sa.select(
-            articles.c.id,
-            articles.c.url,
-            newest.c.title,
-            newest.c.text,
-            articles.c.published_at,
-            articles.c.first_seen_at,
-            articles.c.day,
-            articles.c.outlet,
-            articles.c.category,
-            newest.c.version,
-            sa.func.coalesce(articles.c.story_id, articles.c.id),
-        )
-        .join(newest, newest.c.article_id == articles.c.id)
+        sa.select(*columns(versions))
+        .join(versions, versions.c.article_id == articles.c.id)
         .where(articles.c.day <= as_of.day, articles.c.first_seen_at <= as_of.known_by, articles.c.removed_at.is_(None))
         .order_by(articles.c.day, articles.c.id)
     )
     if since is not None:
         query = query.where(articles.c.day >= since)
-    if ids is not None:
-        query = query.where(articles.c.id.in_(list(ids)))
     if not ads:
-        query = query.where(~articles.c.is_ad)
+        query = query.where(~versions.c.is_ad)
     for row in conn.execute(query, execution_options={"yield_per": chunk}):
         yield Article(*row)
 

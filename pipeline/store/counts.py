@@ -26,10 +26,9 @@ from typing import Any, cast
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
-from pipeline.store.articles import Article
 from pipeline.store.packed import pack, unpack
 from pipeline.store.schema import (
     article_versions,
@@ -235,30 +234,6 @@ def batches_to_redo(conn: Connection, version_id: int, older_id: int) -> list[Gr
         .order_by(count_batches.c.counted_at, count_batches.c.id)
     )
     return [Group(day, sorted(ids), counted_at) for day, counted_at, ids in conn.execute(query)]
-
-
-def texts(conn: Connection, article_ids: Sequence[int]) -> list[Article]:
-    """The articles in their newest version, by id; removed ones are left out."""
-    query = (
-        sa.select(
-            articles.c.id,
-            articles.c.url,
-            article_versions.c.title,
-            article_versions.c.text,
-            articles.c.published_at,
-            articles.c.first_seen_at,
-            articles.c.day,
-            articles.c.outlet,
-            articles.c.category,
-            article_versions.c.version,
-            sa.func.coalesce(articles.c.story_id, articles.c.id),
-        )
-        .join(article_versions, article_versions.c.article_id == articles.c.id)
-        .where(articles.c.id.in_(list(article_ids)), articles.c.removed_at.is_(None))
-        .ext(distinct_on(articles.c.id))
-        .order_by(articles.c.id, article_versions.c.version.desc())
-    )
-    return [Article(*row) for row in conn.execute(query)]
 
 
 def counted_of_stories(

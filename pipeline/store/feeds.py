@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.errors import UnavailableError
 from pipeline.store.base import Store, lock_key
-from pipeline.store.schema import feeds, payloads, polls
+from pipeline.store.schema import article_feeds, feeds, payloads, polls
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,50 @@ def payload(conn: Connection, payload_id: int) -> bytes:
     return gzip.decompress(body) if body else b""
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """A poll's raw answer with what is known of its feed now."""
+
+    poll_id: int
+    feed_id: int
+    feed_url: str
+    outlet: str
+    category: str
+    clock: str
+    got_at: dt.datetime
+    content_type: str
+    body: bytes
+
+
+def _kept(columns: Sequence[sa.ColumnElement[Any]], since: dt.datetime | None) -> sa.Select[Any]:
+    query = (
+        sa.select(*columns)
+        .select_from(
+            polls.join(payloads, payloads.c.id == polls.c.payload_id).join(feeds, feeds.c.id == polls.c.feed_id)
+        )
+        .where(sa.func.length(payloads.c.body) > 0)
+    )
+    return query if since is None else query.where(polls.c.started_at >= since)
+
+
+def count_answers(conn: Connection, since: dt.datetime | None) -> int:
+    """How many polls have a kept answer."""
+    return int(conn.scalar(_kept([sa.func.count()], since)) or 0)
+
+
+def answers(conn: Connection, since: dt.datetime | None, *, after: int, limit: int) -> list[KeptAnswer]:
+    """The next kept answers, oldest poll first, from the one after the poll ``after``."""
+    columns = [
+        polls.c.id, feeds.c.id, feeds.c.url, feeds.c.outlet, feeds.c.category, feeds.c.clock, polls.c.started_at,
+        payloads.c.content_type, payloads.c.body,
+    ]  # fmt: skip
+    query = _kept(columns, since).where(polls.c.id > after).order_by(polls.c.id).limit(limit)
+    return [
+        KeptAnswer(poll_id, feed_id, url, outlet, category, clock, got_at, kind, gzip.decompress(body))
+        for poll_id, feed_id, url, outlet, category, clock, got_at, kind, body in conn.execute(query)
+    ]
+
+
 def prune_payloads(conn: Connection, before: dt.datetime) -> int:
     """Delete answers got before then; how many. Their polls stay."""
     old = sa.select(payloads.c.id).where(payloads.c.fetched_at < before).limit(5000).scalar_subquery()
@@ -157,19 +201,27 @@ def prune_payloads(conn: Connection, before: dt.datetime) -> int:
     return len(ids)
 
 
-def erase_payloads(conn: Connection, article_ids: Sequence[int], needles: Sequence[bytes]) -> int:
-    """Empty the kept answers of these articles' feeds in which one of the needles stands; how many."""
-    query = sa.text(
-        "SELECT DISTINCT q.id FROM payloads q JOIN polls p ON p.payload_id = q.id "
-        "JOIN article_feeds a ON a.feed_id = p.feed_id WHERE a.article_id = ANY(:ids) AND length(q.body) > 0"
+def payloads_of(
+    conn: Connection, article_ids: Sequence[int], *, after: int, limit: int = 100
+) -> list[tuple[int, str, bytes]]:
+    """The next kept answers (id, content type, body) of these articles' feeds, by id; of all where no feed is known."""
+    query = (
+        sa.select(payloads.c.id, payloads.c.content_type, payloads.c.body)
+        .where(payloads.c.id > after, sa.func.length(payloads.c.body) > 0)
+        .order_by(payloads.c.id)
+        .limit(limit)
     )
-    erased = 0
-    for payload_id in list(conn.scalars(query, {"ids": list(article_ids)})):
-        body = payload(conn, payload_id)
-        if any(needle in body for needle in needles):
-            conn.execute(sa.update(payloads).where(payloads.c.id == payload_id).values(body=b""))
-            erased += 1
-    return erased
+    brought = sa.select(article_feeds.c.feed_id).where(article_feeds.c.article_id.in_(list(article_ids)))
+    if conn.scalars(brought.limit(1)).first() is not None:
+        polled = sa.select(polls.c.payload_id).where(polls.c.feed_id.in_(brought), polls.c.payload_id.is_not(None))
+        query = query.where(payloads.c.id.in_(polled))
+    return [(int(id_), kind, gzip.decompress(body)) for id_, kind, body in conn.execute(query)]
+
+
+def erase_payloads(conn: Connection, ids: Sequence[int]) -> None:
+    """Empty these kept answers; their polls stay."""
+    if ids:
+        conn.execute(sa.update(payloads).where(payloads.c.id.in_(list(ids))).values(body=b""))
 
 
 def guids(conn: Connection, article_ids: Sequence[int]) -> list[str]:

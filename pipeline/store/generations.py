@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from pipeline.errors import UsageError
-from pipeline.store.articles import Article
+from pipeline.store.articles import Article, columns
 from pipeline.store.schema import article_versions, articles, deployments, generations, indexed_articles, switches
 
 WARM = ("live", "retired")
@@ -156,19 +156,7 @@ def pending(conn: Connection, generation_id: int, *, after: int = 0, limit: int 
     """
     held = indexed_articles.alias("held")
     query = (
-        sa.select(
-            articles.c.id,
-            articles.c.url,
-            article_versions.c.title,
-            article_versions.c.text,
-            articles.c.published_at,
-            articles.c.first_seen_at,
-            articles.c.day,
-            articles.c.outlet,
-            articles.c.category,
-            article_versions.c.version,
-            sa.func.coalesce(articles.c.story_id, articles.c.id),
-        )
+        sa.select(*columns(article_versions))
         .join(
             article_versions,
             sa.and_(article_versions.c.article_id == articles.c.id, article_versions.c.version == articles.c.version),

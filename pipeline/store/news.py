@@ -1,4 +1,4 @@
-"""Articles as they are taken in: identity, versions, near-duplicates, removals, imports.
+"""Articles as they are taken in: identity, versions, removals, imports. Near-duplicates: `pipeline.store.stories`.
 
 One writer at a time (an advisory lock for the transaction), so two crawls and an import give what one after the other
 would have given, and ``first_seen_at`` grows with ``id``. Feeds and polls are in ``pipeline.store.feeds``.
@@ -11,16 +11,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONPATH, insert
 from sqlalchemy.engine import Connection
 
+from pipeline.store import stories
 from pipeline.store.base import lock_key, writing
-from pipeline.store.schema import article_feeds, article_versions, articles, imports, removals
+from pipeline.store.schema import (
+    article_feeds,
+    article_versions,
+    articles,
+    imports,
+    removals,
+    synonym_groups,
+    synonym_pairs,
+    trends,
+)
 
 _WRITE_LOCK = "garam.news.write"
-_MOST_CANDIDATES = 50  # articles of one band that are compared with a new one, the newest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +60,7 @@ class Written:
     new: int = 0
     updated: int = 0
     duplicates: int = 0  # known already, or twice in the batch, or removed for good
-
-
-@dataclass(frozen=True, slots=True)
-class Likeness:
-    """When two articles are one story."""
-
-    similarity: float  # least share of equal hashes
-    within: dt.timedelta  # how far apart they may be published
+    removed: int = 0  # of the duplicates: removed for good
 
 
 def write(
@@ -67,14 +68,16 @@ def write(
     entries: Sequence[Entry],
     *,
     source: str,
-    likeness: Likeness,
+    likeness: stories.Likeness,
     feed_id: int | None = None,
     known_by: dt.datetime | None = None,
+    cuts: bool = False,
 ) -> Written:
     """Take a batch in, in this transaction.
 
     Identity is the url. Known content (of any version), a shorter cut of it, and an empty text in place of one are
     duplicates; other content is a new version, which never changes the day. What was removed is never taken again.
+    With ``cuts`` a shorter cut is a version too: it is known to be what the article's own rules make of it now.
     ``source`` is ``feed`` or ``archive``. Entries are stamped with their ``seen_at``, else ``known_by``, else now.
     """
     if not entries:
@@ -85,18 +88,18 @@ def write(
     gone = set(conn.scalars(sa.select(removals.c.url).where(removals.c.url.in_(list(batch)))))
     held = _held(conn, list(batch))
     fresh = [e for url, e in batch.items() if url not in gone and url not in held]
-    changed = [(held[url], e) for url, e in batch.items() if url in held and url not in gone and _differs(held[url], e)]
+    known = [(held[url], e) for url, e in batch.items() if url in held and url not in gone]
+    changed = [(one, e) for one, e in known if _differs(one, e, cuts)]
 
-    ids = {url: known.id for url, known in held.items()} | _insert(conn, fresh, now, source)
+    ids = {url: one.id for url, one in held.items()} | _insert(conn, fresh, now, source)
     _add_versions(conn, changed, now)
-    touched = {ids[e.url]: e for e in [*fresh, *[e for _, e in changed]]}
-    _index(conn, touched, [known.id for known, _ in changed])
-    _join_stories(conn, touched, likeness)
+    stories.rewrite(conn, {one.id: e for one, e in changed})
+    stories.join(conn, {ids[e.url]: e for e in fresh}, likeness)
     if feed_id is not None and (links := [(ids[u], e) for u, e in batch.items() if u in ids and u not in gone]):
         rows = [{"article_id": i, "feed_id": feed_id, "guid": e.guid, "seen_at": now} for i, e in links]
         conn.execute(insert(article_feeds).on_conflict_do_nothing(), rows)
     rest = len(batch) - len(fresh) - len(changed)
-    return Written(len(fresh), len(changed), rest + twice)
+    return Written(len(fresh), len(changed), rest + twice, len(gone))
 
 
 def _once_each(entries: Sequence[Entry]) -> tuple[dict[str, Entry], int]:
@@ -144,12 +147,15 @@ def _held(conn: Connection, wanted: Sequence[str]) -> dict[str, _Held]:
     return held
 
 
-def _differs(known: _Held, entry: Entry) -> bool:
+def _differs(known: _Held, entry: Entry, cuts: bool) -> bool:
     if known.removed or entry.content_sha256 in known.hashes:
         return False
-    # Another feed's shorter cut of the same text is no correction of it.
-    cut = entry.text.rstrip(".… ")
-    return not (known.title == entry.title and known.text.startswith(cut))
+    return cuts or not is_cut(entry, known.title, known.text)
+
+
+def is_cut(entry: Entry, title: str, text: str) -> bool:
+    """Whether an entry is a shorter cut of the same: another feed's, and no correction."""
+    return title == entry.title and text.startswith(entry.text.rstrip(".… "))
 
 
 def _insert(conn: Connection, fresh: Sequence[Entry], now: dt.datetime, source: str) -> dict[str, int]:
@@ -172,7 +178,7 @@ def _insert(conn: Connection, fresh: Sequence[Entry], now: dt.datetime, source: 
 def _version(article_id: int, version: int, entry: Entry, seen_at: dt.datetime) -> dict[str, Any]:
     return {
         "article_id": article_id, "version": version, "title": entry.title, "text": entry.text,
-        "content_sha256": entry.content_sha256, "seen_at": seen_at,
+        "content_sha256": entry.content_sha256, "is_ad": entry.is_ad, "seen_at": seen_at,
     }  # fmt: skip
 
 
@@ -189,76 +195,17 @@ def _add_versions(conn: Connection, changed: Sequence[tuple[_Held, Entry]], now:
         conn.execute(sa.update(articles).where(articles.c.id == known.id).values(values))
 
 
-def _index(conn: Connection, touched: dict[int, Entry], rewritten: Sequence[int]) -> None:
-    if rewritten:
-        conn.execute(sa.text("DELETE FROM fingerprint_bands WHERE article_id = ANY(:ids)"), {"ids": list(rewritten)})
-    rows = [(band, key, id_) for id_, e in touched.items() for band, key in e.bands]
-    if rows:
-        conn.execute(
-            sa.text(
-                "INSERT INTO fingerprint_bands (band, key, article_id) SELECT * FROM unnest(CAST(:b AS smallint[]), "
-                "CAST(:k AS bigint[]), CAST(:i AS bigint[])) ON CONFLICT DO NOTHING"
-            ),
-            {"b": [r[0] for r in rows], "k": [r[1] for r in rows], "i": [r[2] for r in rows]},
+def newest_contents(conn: Connection, wanted: Sequence[str]) -> dict[str, str]:
+    """By url, the content hash of the newest version; of those that are articles and not removed."""
+    query = (
+        sa.select(articles.c.url, article_versions.c.content_sha256)
+        .join(
+            article_versions,
+            sa.and_(article_versions.c.article_id == articles.c.id, article_versions.c.version == articles.c.version),
         )
-
-
-_CANDIDATES = sa.text(
-    """
-    SELECT DISTINCT mine.id, other.article_id, a.fingerprint, a.published_at, coalesce(a.story_id, a.id)
-    FROM unnest(CAST(:b AS smallint[]), CAST(:k AS bigint[]), CAST(:i AS bigint[])) AS mine(band, key, id)
-    CROSS JOIN LATERAL (
-        SELECT f.article_id FROM fingerprint_bands f
-        WHERE f.band = mine.band AND f.key = mine.key AND f.article_id <> mine.id
-        ORDER BY f.article_id DESC LIMIT :most
-    ) AS other
-    JOIN articles a ON a.id = other.article_id
-    WHERE a.removed_at IS NULL AND a.fingerprint IS NOT NULL
-    """
-)
-
-
-def _join_stories(conn: Connection, touched: dict[int, Entry], likeness: Likeness) -> None:
-    rows = [(band, key, id_) for id_, e in touched.items() for band, key in e.bands]
-    if not rows:
-        return
-    parameters = {
-        "b": [r[0] for r in rows],
-        "k": [r[1] for r in rows],
-        "i": [r[2] for r in rows],
-        "most": _MOST_CANDIDATES,
-    }
-    own_story = sa.select(articles.c.id, sa.func.coalesce(articles.c.story_id, articles.c.id))
-    stories = {row[0]: row[1] for row in conn.execute(own_story.where(articles.c.id.in_(list(touched))))}
-    found = {id_: (e.fingerprint, e.published_at) for id_, e in touched.items()}
-    parent: dict[int, int] = {}
-
-    def root(story: int) -> int:
-        while parent.get(story, story) != story:
-            story = parent[story]
-        return story
-
-    joined: set[int] = set()
-    for mine, other, fingerprint, published_at, story in conn.execute(_CANDIDATES, parameters):
-        own, own_published = found[mine]
-        if own is None or abs(own_published - published_at) > likeness.within:
-            continue
-        if _agreement(own, bytes(fingerprint)) >= likeness.similarity:
-            first, second = sorted((root(stories[mine]), root(stories.get(other, story))))
-            parent[second] = first
-            joined |= {first, second, stories[mine], stories.get(other, story)}
-    for story in sorted(joined):
-        conn.execute(
-            sa.text(
-                "UPDATE articles SET story_id = :root "
-                "WHERE (story_id = :story OR id = :story) AND story_id IS DISTINCT FROM :root"
-            ),
-            {"root": root(story), "story": story},
-        )
-
-
-def _agreement(first: bytes, second: bytes) -> float:
-    return float(np.mean(np.frombuffer(first, dtype="<u4") == np.frombuffer(second, dtype="<u4")))
+        .where(articles.c.url.in_(list(wanted)), articles.c.removed_at.is_(None))
+    )
+    return {row.url: row.content_sha256 for row in conn.execute(query)}
 
 
 def known_urls(conn: Connection, wanted: Sequence[str]) -> set[str]:
@@ -288,8 +235,45 @@ def remove(conn: Connection, url: str, reason: str) -> list[int]:
             .where(articles.c.id == id_)
             .values(removed_at=sa.func.coalesce(articles.c.removed_at, now), fingerprint=None, published_raw="")
         )
-        conn.execute(sa.text("DELETE FROM fingerprint_bands WHERE article_id = :id"), {"id": id_})
+    stories.drop(conn, ids)
+    _erase_examples(conn, ids)
     return ids
+
+
+def _erase_examples(conn: Connection, ids: Sequence[int]) -> None:
+    """Take what trends and synonyms quote of these articles out of their evidence."""
+    for table, key in ((trends, "$.examples[*].article_id"), (synonym_pairs, "$.**.examples[*].article"),
+                       (synonym_groups, "$.**.examples[*].article")):  # fmt: skip
+        for id_ in ids:
+            quoted = sa.func.jsonb_path_exists(table.c.evidence, sa.cast(f"{key} ? (@ == {int(id_)})", JSONPATH))
+            for row in conn.execute(sa.select(*table.primary_key.columns, table.c.evidence).where(quoted)).all():
+                where = [column == value for column, value in zip(table.primary_key.columns, row, strict=False)]
+                conn.execute(sa.update(table).where(*where).values(evidence=_without(row[-1], id_)))
+
+
+def _without(value: Any, article_id: int) -> Any:
+    """JSON without the objects that name the article."""
+    if isinstance(value, dict):
+        return {key: _without(held, article_id) for key, held in value.items()}
+    if isinstance(value, list):
+        return [
+            _without(held, article_id)
+            for held in value
+            if not (isinstance(held, dict) and article_id in (held.get("article_id"), held.get("article")))
+        ]
+    return value
+
+
+def copies(conn: Connection, ids: Sequence[int]) -> list[str]:
+    """Addresses of other articles that tell the same stories."""
+    story = sa.func.coalesce(articles.c.story_id, articles.c.id)
+    told = sa.select(story).where(articles.c.id.in_(list(ids)))
+    query = (
+        sa.select(articles.c.url)
+        .where(story.in_(told), articles.c.id.not_in(list(ids)), articles.c.removed_at.is_(None))
+        .order_by(articles.c.id)
+    )
+    return list(conn.scalars(query))
 
 
 # ---------------------------------------------------------------- imports

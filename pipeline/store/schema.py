@@ -111,9 +111,9 @@ articles = _table(
     _text("published_rule", default="given"),  # how published_at was decided
     _time("first_seen_at"),
     _int("version", 1),  # the newest version, see article_versions
-    sa.Column("story_id", sa.BigInteger, nullable=True, index=True),  # smallest article id among near-duplicates
+    sa.Column("story_id", sa.BigInteger, nullable=True, index=True),  # the article it retells; never changes
     sa.Column("fingerprint", sa.LargeBinary, nullable=True),  # near-duplicate signature
-    sa.Column("is_ad", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("is_ad", sa.Boolean, nullable=False, server_default=sa.false()),  # of the newest version
     _text("language", default="ko"),
     _text("source", default="feed"),  # feed, archive
     _time("removed_at", nullable=True),
@@ -126,6 +126,7 @@ article_versions = _table(
     _text("title"),
     _text("text"),
     _text("content_sha256"),
+    sa.Column("is_ad", sa.Boolean, nullable=False, server_default=sa.false()),
     _time("seen_at"),
 )
 article_feeds = _table(  # the same article in several feeds
@@ -136,7 +137,7 @@ article_feeds = _table(  # the same article in several feeds
     _time("seen_at"),
 )
 removals = _table("removals", _text("url", unique=True), _text("reason", default=""), _time("requested_at", now=True))
-fingerprint_bands = _table(  # locality-sensitive index of near-duplicate signatures
+fingerprint_bands = _table(  # locality-sensitive index of the signatures of first tellings
     "fingerprint_bands",
     sa.Column("band", sa.SmallInteger, primary_key=True),
     sa.Column("key", sa.BigInteger, primary_key=True),

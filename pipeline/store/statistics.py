@@ -199,7 +199,7 @@ def heads(conn: Connection, as_of: AsOf, first: dt.date, *, opening: int = 300, 
     """
     a, v = articles.c, article_versions.c
     newest_version = (
-        sa.select(v.title, sa.func.left(v.text, opening).label("opening"))
+        sa.select(v.title, sa.func.left(v.text, opening).label("opening"), v.is_ad)
         .where(v.article_id == a.id, v.seen_at <= as_of.known_by)
         .order_by(v.version.desc())
         .limit(1)
@@ -210,7 +210,8 @@ def heads(conn: Connection, as_of: AsOf, first: dt.date, *, opening: int = 300, 
             a.id, newest_version.c.title, newest_version.c.opening, a.day, a.outlet, sa.func.coalesce(a.story_id, a.id)
         )
         .join(newest_version, sa.true())
-        .where(a.day >= first, a.day <= as_of.day, a.first_seen_at <= as_of.known_by, a.removed_at.is_(None), ~a.is_ad)
+        .where(a.day >= first, a.day <= as_of.day, a.first_seen_at <= as_of.known_by, a.removed_at.is_(None))
+        .where(~newest_version.c.is_ad)
         .order_by(a.day.desc(), a.id)
         .limit(limit)
     )

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from sqlalchemy.engine import Connection
 
 from pipeline.errors import RefusedError
 from pipeline.progress import Progress, silent
+from pipeline.store import articles as article_rows
 from pipeline.store import counts as store
 from pipeline.store import models
 from pipeline.store.articles import Article
@@ -246,11 +248,11 @@ def _count_groups(ctx: Context, version_id: int, groups: Sequence[Group], analys
     wanted = [id_ for group in groups for id_ in group.article_ids]
     while True:
         with ctx.store.begin() as conn:
-            found = store.texts(conn, wanted)
+            found = _read(conn, wanted, groups)
             told = store.counted_of_stories(
                 conn, version_id, [group.day for group in groups], [article.story_id for article in found]
             )
-            earlier = store.texts(conn, told)
+            earlier = _read(conn, told, groups)
         if not found:
             return []
         terms = dict(zip([a.id for a in (*found, *earlier)], analyse([*found, *earlier]), strict=True))
@@ -272,6 +274,18 @@ def _count_groups(ctx: Context, version_id: int, groups: Sequence[Group], analys
                 at = group.counted_at or now
                 store.add_batch(conn, version_id, group.day, at, kept, [article.id for article in mine])
         return [len(mine) for _, mine, *_ in batches]
+
+
+def _read(conn: Connection, ids: Sequence[int], groups: Sequence[Group]) -> list[Article]:
+    """These articles; where a batch is redone, in the version that it counted."""
+    newest = article_rows.by_ids(conn, ids)
+    redone = {group.day: group.counted_at for group in groups if group.counted_at is not None}
+    then: dict[dt.datetime, list[int]] = defaultdict(list)
+    for article in newest:
+        if article.day in redone and article.version > 1:
+            then[redone[article.day]].append(article.id)
+    older = {a.id: a for known_by, some in then.items() for a in article_rows.by_ids(conn, some, known_by)}
+    return [older.get(article.id, article) for article in newest]
 
 
 def _with_ids(counts: Counts, names: Sequence[str], ids: dict[str, int]) -> Counts:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 COMMANDS = [
-    "up", "status", "down", "migrate", "demo", "crawl", "feeds", "import", "forget", "base", "learn", "trends",
-    "series", "synonyms", "dataset", "retrain", "models", "decision", "deploy", "rollback", "resume", "rebuild",
+    "up", "status", "down", "migrate", "demo", "crawl", "feeds", "import", "forget", "rederive", "base", "learn",
+    "trends", "series", "synonyms", "dataset", "retrain", "models", "decision", "deploy", "rollback", "resume", "rebuild",
     "prune", "search",
 ]  # fmt: skip
 

@@ -11,8 +11,9 @@ import pytest
 
 from pipeline import news
 from pipeline.errors import UsageError
-from pipeline.news import duplicates, speeches
+from pipeline.news import speeches
 from pipeline.news.sources import open_source
+from pipeline.text import duplicates
 
 ROW = {
     "division_number": 7, "president": "홍길동", "title": "제1회 국무회의", "date": "2020.02.03", "kind": "회의",
@@ -102,8 +103,8 @@ def test_signatures_are_fixed_and_estimate_likeness() -> None:
     assert one
     assert changed
     assert other
-    assert 0.5 < duplicates.similarity(one, changed) < 1
-    assert duplicates.similarity(one, other) < 0.1
+    assert 0.5 < duplicates.agreement(one, changed) < 1
+    assert duplicates.agreement(one, other) < 0.1
     assert set(duplicates.bands(one)) & set(duplicates.bands(changed))
     assert duplicates.signature("짧다", "") is None
     assert one[:8].hex() == FIRST_HASHES  # signatures are stored: they must never change

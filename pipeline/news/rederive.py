@@ -1,0 +1,105 @@
+"""Everything derived, derived again: the kept answers read by today's rules."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+
+from pipeline.context import Context
+from pipeline.errors import BadInputError
+from pipeline.news.crawler import run
+from pipeline.news.readers import Readers
+from pipeline.news.reading import FeedJob
+from pipeline.news.reports import RederiveReport
+from pipeline.progress import Progress, silent
+from pipeline.store import feeds as store_feeds
+from pipeline.store import news as store_news
+from pipeline.store.feeds import KeptAnswer
+from pipeline.store.news import Entry
+from pipeline.store.stories import Likeness
+
+BATCH = 200  # articles of one transaction
+
+
+def rederive(ctx: Context, *, since: dt.datetime | None = None, progress: Progress = silent) -> RederiveReport:
+    """Read the kept answers (got at or after ``since``) anew and take in what is different now.
+
+    An article gets a new version where no answer gives its newest one any more: rules that read or clean have
+    changed. Articles that only today's reading finds are new, known from now on. Nothing known is changed or moved:
+    earlier as-ofs stay as they were. Run again, it does nothing. Where full texts are fetched, what a feed gives in
+    their stead is left alone. Holds what is different in memory until the end.
+    """
+    with ctx.store.lock("garam.rederive"):
+        return run(lambda: _Rederive(ctx, since, progress).work())
+
+
+class _Rederive:
+    def __init__(self, ctx: Context, since: dt.datetime | None, progress: Progress) -> None:
+        self.ctx, self.config, self.since, self.progress = ctx, ctx.config.news, since, progress
+        self.explained: set[str] = set()  # urls whose newest version an answer still gives
+        self.different: dict[str, tuple[Entry, int]] = {}  # by url: what the newest answers give, and the feed
+        self.errors = self.payloads = 0
+
+    async def work(self) -> RederiveReport:
+        with self.ctx.store.begin() as conn:
+            total = store_feeds.count_answers(conn, self.since)
+        after = 0
+        async with Readers(self.config) as readers:
+            while True:
+                answers = await asyncio.to_thread(self._answers, after)
+                if not answers:
+                    break
+                read = await asyncio.gather(*(self._read(readers, answer) for answer in answers))
+                for answer, entries in zip(answers, read, strict=True):
+                    await asyncio.to_thread(self._compare, answer, entries)
+                after = answers[-1].poll_id
+                self.payloads += len(answers)
+                self.progress("answers", self.payloads, total)
+        new, updated = await asyncio.to_thread(self._write)
+        return RederiveReport(self.payloads, new, updated, self.errors)
+
+    def _answers(self, after: int) -> list[KeptAnswer]:
+        with self.ctx.store.begin() as conn:
+            return store_feeds.answers(conn, self.since, after=after, limit=self.config.read_processes)
+
+    async def _read(self, readers: Readers, answer: KeptAnswer) -> list[Entry]:
+        job = FeedJob(
+            answer.feed_url, answer.got_at, answer.content_type, answer.outlet, answer.category,
+            answer.clock == "gmt_is_seoul", tuple(self.config.languages),
+        )  # fmt: skip
+        try:
+            return (await readers.feed(job, answer.body)).entries
+        except BadInputError:
+            self.errors += 1
+            return []
+
+    def _compare(self, answer: KeptAnswer, entries: list[Entry]) -> None:
+        with self.ctx.store.begin() as conn:
+            newest = store_news.newest_contents(conn, [e.url for e in entries])
+        for entry in entries:
+            if newest.get(entry.url) == entry.content_sha256:
+                self.explained.add(entry.url)
+                self.different.pop(entry.url, None)
+            elif entry.url not in self.explained and not self._left_alone(entry, entry.url in newest):
+                held = self.different.get(entry.url)
+                if held is None or not store_news.is_cut(entry, held[0].title, held[0].text):
+                    self.different[entry.url] = (entry, answer.feed_id)
+
+    def _left_alone(self, entry: Entry, known: bool) -> bool:
+        return known and self.config.full_text and len(entry.text) < self.config.full_text_below
+
+    def _write(self) -> tuple[int, int]:
+        likeness = Likeness(self.config.duplicate_similarity, dt.timedelta(days=self.config.duplicate_days))
+        by_feed: dict[int, list[Entry]] = {}
+        for entry, feed_id in self.different.values():
+            by_feed.setdefault(feed_id, []).append(entry)
+        new = updated = 0
+        for feed_id, entries in sorted(by_feed.items()):
+            for start in range(0, len(entries), BATCH):
+                with self.ctx.store.begin() as conn:
+                    written = store_news.write(
+                        conn, entries[start : start + BATCH], source="feed", likeness=likeness, feed_id=feed_id,
+                        cuts=True,
+                    )  # fmt: skip
+                new, updated = new + written.new, updated + written.updated
+        return new, updated

@@ -1,0 +1,127 @@
+"""What is kept and what goes: old artifacts, raw answers, and what a removed article still stands in."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline import serving
+from pipeline.artifacts import Artifacts
+from pipeline.context import Context
+from pipeline.store import datasets, feeds, retention
+
+_TEXTS = {"trainingset": "passages.jsonl", "corpus": "corpus.jsonl", "queryset": "queries.jsonl"}
+"""Kinds of artifacts that hold words of articles, and the file that names the articles. Others hold none."""
+
+
+@dataclass(frozen=True)
+class Pruned(serving.PruneReport):
+    """What `prune` removed: names, and how many raw answers."""
+
+    artifacts: list[str] = field(default_factory=list)
+    payloads: int = 0
+
+
+def prune(ctx: Context, *, now: dt.datetime | None = None) -> Pruned:
+    """Remove what nothing refers to any more: indices, old raw answers, and artifacts older than ``storage.keep_days``.
+
+    An artifact stays while a generation, the base, a head of the training line, a frozen or judged query set or the
+    newest training set, query weights or synonyms need it (`pipeline.store.retention.needed`), or a younger artifact
+    or row names it. Run again, it finds nothing. Rows stay: they say what was; what they name can be made again.
+    """
+    now = now or dt.datetime.now(dt.UTC)
+    left = dataclasses.asdict(serving.prune(ctx))
+    return Pruned(**left, artifacts=prune_artifacts(ctx, now=now), payloads=prune_payloads(ctx, now=now))
+
+
+def prune_artifacts(ctx: Context, *, now: dt.datetime) -> list[str]:
+    """The artifacts' part of `prune`; their names."""
+    since = now - dt.timedelta(days=ctx.config.storage.keep_days)
+    # Ages first: what is made after this moment is not in the list, and what is named after it is young.
+    stored = ctx.artifacts.stored()
+    with ctx.store.begin() as conn:
+        kept = retention.needed(conn) | retention.referenced(conn, since)
+    kept |= {name for name, made in stored.items() if made >= since}
+    kept = _with_what_they_name(ctx.artifacts, kept)
+    gone = sorted(stored.keys() - kept)
+    for name in gone:
+        ctx.artifacts.remove(name)
+    return gone
+
+
+def prune_payloads(ctx: Context, *, now: dt.datetime) -> int:
+    """Remove raw answers older than ``news.payload_days``; how many."""
+    before, gone = now - dt.timedelta(days=ctx.config.news.payload_days), 0
+    while True:
+        with ctx.store.begin() as conn:
+            some = feeds.prune_payloads(conn, before)
+        gone += some
+        if not some:
+            return gone
+
+
+def _with_what_they_name(artifacts: Artifacts, names: Iterable[str]) -> set[str]:
+    """These artifacts and those that jobs and query sets among them name."""
+    found = set(names)
+    waiting = [name for name in found if name.startswith(("job-", "queryset-"))]
+    while waiting:
+        name = waiting.pop()
+        if not artifacts.has(name):
+            continue
+        folder = artifacts.get(name)
+        for file in (folder / "job.json", folder / "meta.json"):
+            if file.exists():
+                for other in set(re.findall(r'"([a-z][a-z0-9_-]*-[0-9a-f]{20})"', file.read_text("utf-8"))) - found:
+                    found.add(other)
+                    if other.startswith("queryset-"):
+                        waiting.append(other)
+    return found
+
+
+def holding(ctx: Context, article_ids: Iterable[int]) -> list[str]:
+    """Artifacts that hold words of these articles: training sets, corpora and query sets, by name."""
+    wanted = set(article_ids)
+    return [
+        name
+        for name in sorted(ctx.artifacts.stored())
+        if (file := _TEXTS.get(name.rpartition("-")[0])) and _names_one(ctx.artifacts, name, file, wanted)
+    ]
+
+
+def erase(ctx: Context, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Remove these artifacts but for those of the frozen anchor set and of judged sets; (removed, left).
+
+    Without a training set or a query set its day is built again, without the article, when it is asked for.
+    """
+    with ctx.store.begin() as conn:
+        anchor = datasets.anchor(conn)
+        fixed = {row.artifact for row in (*datasets.judged(conn), *([anchor] if anchor else []))}
+    fixed = _with_what_they_name(ctx.artifacts, fixed)
+    removed, left = [], []
+    for name in names:
+        if name in fixed:
+            left.append(name)
+        else:
+            ctx.artifacts.remove(name)
+            removed.append(name)
+    return removed, left
+
+
+def _names_one(artifacts: Artifacts, name: str, file: str, wanted: set[int]) -> bool:
+    path = artifacts.get(name) / file
+    if not path.exists():
+        return False
+    with path.open(encoding="utf-8") as lines:
+        return any(_article(json.loads(line)) in wanted for line in lines if line.strip())
+
+
+def _article(row: dict[str, Any]) -> int | None:
+    """The article whose words a row of an artifact holds: ``article_id``, or the number of a document or a query."""
+    said = str(row.get("article_id", row.get("_id", row.get("id", ""))))
+    number = said.removeprefix("t")
+    return int(number) if number.isdecimal() else None
