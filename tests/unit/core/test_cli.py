@@ -11,8 +11,8 @@ import pytest
 
 COMMANDS = [
     "up", "status", "down", "migrate", "demo", "crawl", "feeds", "import", "forget", "rederive", "base", "learn",
-    "trends", "series", "synonyms", "dataset", "retrain", "models", "decision", "deploy", "rollback", "resume", "rebuild",
-    "prune", "search",
+    "trends", "series", "synonyms", "dataset", "retrain", "models", "decision", "deploy", "rollback", "resume",
+    "rebuild", "prune", "search",
 ]  # fmt: skip
 
 
