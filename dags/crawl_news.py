@@ -1,4 +1,9 @@
-"""crawl_news: every 30 minutes, polls the feeds that are due; then new articles go to the live index."""
+"""crawl_news: every 30 minutes, polls the feeds that are due; then new articles go to the live index.
+
+One task polls all feeds, many at once: a task a feed would be thousands of task instances a day. What each poll
+brought is in its log. `watch_outlets` fails once for each outlet that has gone silent, so that it is seen and whatever
+listens to failed tasks is told; the log of later runs goes on naming it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,8 @@ import datetime as dt
 import logging
 from typing import Any
 
-from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from common.garam import DEFAULT_ARGS, garam, logged
 
@@ -29,10 +35,17 @@ def crawl_news() -> None:
         from pipeline import news
 
         force = bool(get_current_context()["params"]["force"])
+        logger, began = logging.getLogger("garam.polls"), dt.datetime.now(dt.UTC)
         with garam() as ctx:
-            for outlet, last in news.silent_outlets(ctx):
-                logging.getLogger("garam").warning("%s has brought nothing new since %s", outlet, last or "ever")
-            return dataclasses.asdict(news.crawl(ctx, force=force, progress=logged()))
+            report = news.crawl(ctx, force=force, progress=logged())
+            for poll in news.polls_since(ctx, began):
+                logger.log(
+                    logging.WARNING if poll.status == "error" else logging.INFO,
+                    "%s %s: %s in %.1f s, %d bytes; %d items, %d new, %d updated, %d duplicates, %d errors%s",
+                    poll.outlet, poll.url, poll.status, poll.seconds, poll.bytes, poll.items, poll.new, poll.updated,
+                    poll.duplicates, poll.errors, f" ({poll.error})" if poll.error else "",
+                )  # fmt: skip
+            return dataclasses.asdict(report)
 
     @task
     def index_new_articles() -> int:
@@ -42,7 +55,21 @@ def crawl_news() -> None:
         with garam() as ctx:
             return serving.index_new_articles(ctx, progress=logged())
 
-    crawl() >> index_new_articles()
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def watch_outlets() -> list[str]:
+        """Fail when an outlet has gone silent since the last look; its sentence is the task's error."""
+        from pipeline import news
+
+        with garam() as ctx:
+            silent = [one.sentence() for one in news.silent_outlets(ctx)]
+            for sentence in silent:
+                logging.getLogger("garam.outlets").warning(sentence)
+            told = [one.sentence() for one in news.newly_silent(ctx)]
+        if told:
+            raise AirflowFailException("; ".join(told))
+        return silent
+
+    crawl() >> [index_new_articles(), watch_outlets()]
 
 
 crawl_news()

@@ -1,13 +1,15 @@
-"""The state of the service at a glance, for the page in the Airflow UI."""
+"""The state of the service at a glance, for the pages in the Airflow UI."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from typing import Any
 
 from pipeline.asof import SEOUL, today
 from pipeline.context import Context
 from pipeline.store import evaluations, generations, models
+from pipeline.store import feeds as feed_rows
 from pipeline.store import statistics as statistics_rows
 from pipeline.store import synonyms as synonym_rows
 
@@ -39,3 +41,24 @@ def collect(ctx: Context) -> dict[str, Any]:
             if one.done_at is not None
         ],
     }
+
+
+def feeds(ctx: Context) -> dict[str, Any]:
+    """Every feed with how it does, and the outlets that have gone silent; times in Seoul."""
+    from pipeline import news
+
+    return {
+        "feeds": [_seoul(dataclasses.asdict(one) | {"condition": feed_rows.condition(one)}) for one in news.feeds(ctx)],
+        "silent": [
+            {
+                "outlet": one.outlet,
+                "last_new_at": one.last_new_at and one.last_new_at.astimezone(SEOUL).strftime("%Y-%m-%d %H:%M"),
+                "usual_gap_s": one.usual_gap and one.usual_gap.total_seconds(),
+            }
+            for one in news.silent_outlets(ctx)
+        ],
+    }
+
+
+def _seoul(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value.astimezone(SEOUL) if isinstance(value, dt.datetime) else value for key, value in row.items()}

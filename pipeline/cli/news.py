@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.asof import parse_day, parse_instant
-from pipeline.cli.output import Json, TerminalProgress, opened, print_facts, print_json, print_table
+from pipeline.cli.output import Json, TerminalProgress, opened, plain, print_facts, print_json, print_table
 
 
 def crawl(
@@ -26,23 +26,75 @@ def crawl(
     print_json(report) if as_json else print_facts(report)
 
 
-def list_feeds(
+feeds_app = typer.Typer(help="List the feeds with how their polls went; add, disable and enable them.")
+
+
+@feeds_app.callback(invoke_without_command=True)
+def list_feeds(context: typer.Context, as_json: Json = False) -> None:
+    """List the feeds with how their polls went; add, disable and enable them."""
+    from pipeline import news
+    from pipeline.store.feeds import condition
+
+    if context.invoked_subcommand is not None:
+        return
+    ctx = opened(context)
+    states = news.feeds(ctx)
+    if as_json:
+        print_json([{**plain(s), "condition": condition(s)} for s in states])
+        return
+    rows = [
+        (s.outlet, s.category, s.url, condition(s), round(s.interval_s / 60), s.last_ok_at, s.last_new_at, s.articles,
+         s.error or (s.item_errors[0]["error"] if s.item_errors else ""))
+        for s in states
+    ]  # fmt: skip
+    headers = ["outlet", "category", "url", "state", "minutes", "last ok", "last new", "articles", "last error"]
+    print_table(headers, rows)
+    for silent in news.silent_outlets(ctx):
+        typer.echo(silent.sentence())
+
+
+@feeds_app.command()
+def add(
     context: typer.Context,
-    add: Annotated[Path | None, typer.Option(help="CSV of url, outlet, category to add first")] = None,
+    what: Annotated[str, typer.Argument(help="the feed's url, or a CSV file of url, outlet, category; `builtin`")],
+    outlet: Annotated[str, typer.Option(help="the outlet's name (default: the host)")] = "",
+    category: Annotated[str, typer.Option(help="category of its articles")] = "",
     as_json: Json = False,
 ) -> None:
-    """List the feeds with how their polls went."""
+    """Add a feed, or all feeds of a file; known ones get this outlet and category."""
     from pipeline import news
 
     ctx = opened(context)
-    if add is not None:
-        news.add_feeds(ctx, add)
-    states = news.feeds(ctx)
-    if as_json:
-        print_json(states)
-        return
-    rows = [(s.outlet, s.category, s.url, s.last_ok_at, s.failures, s.error) for s in states]
-    print_table(["outlet", "category", "url", "last ok", "failures", "last error"], rows)
+    if "://" in what:
+        added = 1
+        news.add_feed(ctx, what, outlet=outlet, category=category)
+    else:
+        added = news.add_feeds(ctx, what)
+    print_json({"feeds": added}) if as_json else typer.echo(f"{added} feed{'' if added == 1 else 's'} in the list")
+
+
+def _switch(context: typer.Context, url: str, enabled: bool, as_json: bool) -> None:
+    from pipeline import news
+
+    news.set_feed(opened(context), url, enabled=enabled)
+    word = "enabled" if enabled else "disabled"
+    print_json({"url": url, "enabled": enabled}) if as_json else typer.echo(f"{url} is {word}")
+
+
+@feeds_app.command()
+def disable(
+    context: typer.Context, url: Annotated[str, typer.Argument(help="the feed's url")], as_json: Json = False
+) -> None:
+    """Poll a feed no more; what it brought stays."""
+    _switch(context, url, False, as_json)
+
+
+@feeds_app.command()
+def enable(
+    context: typer.Context, url: Annotated[str, typer.Argument(help="the feed's url")], as_json: Json = False
+) -> None:
+    """Poll a feed again, at once, also out of a quarantine."""
+    _switch(context, url, True, as_json)
 
 
 def import_archive(
@@ -116,7 +168,7 @@ def rederive(
 def add_commands(app: typer.Typer) -> None:
     """Register this module's commands."""
     app.command()(crawl)
-    app.command("feeds")(list_feeds)
+    app.add_typer(feeds_app, name="feeds")
     app.command("import")(import_archive)
     app.command()(forget)
     app.command()(rederive)

@@ -49,4 +49,6 @@ class NewsConfig(Section):
         le=1,
     )
     duplicate_days: float = key(3.0, "days that an article may lie apart from the first telling of its story", ge=0)
-    silent_hours: float = key(24.0, "hours without a new article after which a whole outlet is called silent", gt=0)
+    silent_hours: float = key(
+        24.0, "hours without a new article, and twice the usual, until an outlet is called silent", gt=0
+    )

@@ -118,7 +118,7 @@ def run(config: Path | None = None, *, as_json: bool = False) -> None:
 
 
 def _add_feeds(ctx: Context, replay_url: str) -> None:
-    """Enter the replay server's feeds, as `garam feeds --add` does."""
+    """Enter the replay server's feeds, as `garam feeds add` does."""
     answer = httpx.get(f"{replay_url}feeds.csv", timeout=30).raise_for_status()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "feeds.csv"

@@ -10,18 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.errors import UsageError
 from pipeline.news.reports import CrawlReport, ForgetReport, ImportReport, RederiveReport
 from pipeline.progress import Progress, silent
 
 if TYPE_CHECKING:
     from pipeline.context import Context
     from pipeline.news.archive import DatedNews
-    from pipeline.store.feeds import FeedState
+    from pipeline.store.feeds import FeedState, PollLine, SilentOutlet
 
 __all__ = [
-    "CrawlReport", "ForgetReport", "ImportReport", "RederiveReport", "add_feeds", "crawl", "feeds", "forget",
-    "import_archive",
-    "load_korean_news_with_dates", "rederive", "set_feed", "silent_outlets",
+    "CrawlReport", "ForgetReport", "ImportReport", "RederiveReport", "add_feed", "add_feeds", "crawl", "feeds",
+    "forget", "import_archive", "load_korean_news_with_dates", "newly_silent", "polls_since", "rederive", "set_feed",
+    "silent_outlets",
 ]  # fmt: skip
 
 
@@ -95,18 +96,54 @@ def add_feeds(ctx: Context, file: Path | str) -> int:
     return work(ctx, file)
 
 
-def set_feed(ctx: Context, url: str, *, enabled: bool) -> bool:
-    """Switch a feed on or off; False when there is no such feed."""
+def add_feed(ctx: Context, url: str, *, outlet: str = "", category: str = "") -> str:
+    """Add a feed, or correct the outlet and category of a known one; its address. UsageError when it is none."""
+    from pipeline.news.crawler import feed_row
+    from pipeline.store import feeds as store_feeds
+
+    row = feed_row(url, outlet, category)
+    with ctx.store.begin() as conn:
+        store_feeds.add(conn, [row])
+    return row[0]
+
+
+def set_feed(ctx: Context, url: str, *, enabled: bool) -> None:
+    """Switch a feed on, with its failures forgotten, or off; UsageError when there is no such feed."""
     from pipeline.store import feeds as store_feeds
 
     with ctx.store.begin() as conn:
-        return store_feeds.enable(conn, url, enabled)
+        if not store_feeds.enable(conn, url, enabled):
+            raise UsageError(f"there is no feed {url}: `garam feeds` lists them")
 
 
-def silent_outlets(ctx: Context) -> list[tuple[str, dt.datetime | None]]:
-    """Outlets that brought nothing new for ``news.silent_hours``, with when they last did."""
+def silent_outlets(ctx: Context) -> list[SilentOutlet]:
+    """Outlets that brought nothing new for ``news.silent_hours`` and for twice as long as they usually take."""
     from pipeline.store import feeds as store_feeds
 
-    since = dt.datetime.now(dt.UTC) - dt.timedelta(hours=ctx.config.news.silent_hours)
+    least = dt.timedelta(hours=ctx.config.news.silent_hours)
     with ctx.store.begin() as conn:
-        return store_feeds.silent_outlets(conn, since)
+        return store_feeds.silent_outlets(conn, dt.datetime.now(dt.UTC), least)
+
+
+def newly_silent(ctx: Context) -> list[SilentOutlet]:
+    """Those of the `silent_outlets` whose silence this has not told before: each silence is told once."""
+    from pipeline.store import generations
+
+    found = []
+    with ctx.store.lock("garam.silence"):
+        for one in silent_outlets(ctx):
+            since = one.last_new_at.isoformat() if one.last_new_at else "ever"
+            with ctx.store.begin() as conn:
+                told = generations.switch(conn, f"silent:{one.outlet}")
+                if told is None or told[0] != since:
+                    generations.set_switch(conn, f"silent:{one.outlet}", since, "told")
+                    found.append(one)
+    return found
+
+
+def polls_since(ctx: Context, since: dt.datetime) -> list[PollLine]:
+    """What each poll begun since then brought."""
+    from pipeline.store import feeds as store_feeds
+
+    with ctx.store.begin() as conn:
+        return store_feeds.polls_since(conn, since)

@@ -50,13 +50,21 @@ def read_feeds(path: Path | str) -> list[tuple[str, str, str]]:
         raise UsageError(f"the feed list {path} needs a first line with the columns url, outlet, category")
     rows: dict[str, tuple[str, str, str]] = {}
     for row in reader:
-        url = urls.absolute((row.get("url") or "").strip(), "")
-        if not url:
-            raise UsageError(f"line {reader.line_num} of {path} holds no http(s) address: {row.get('url')!r}")
-        category = (row.get("category") or "").strip()
-        outlet = (row.get("outlet") or "").strip() or (urlsplit(url).hostname or "")
-        rows[url] = (url, outlet, "" if category == "_all_" else category)
+        try:
+            made = feed_row(row.get("url") or "", row.get("outlet") or "", row.get("category") or "")
+        except UsageError as error:
+            raise UsageError(f"line {reader.line_num} of {path}: {error}") from None
+        rows[made[0]] = made
     return list(rows.values())
+
+
+def feed_row(url: str, outlet: str = "", category: str = "") -> tuple[str, str, str]:
+    """(url, outlet, category) of a feed that somebody names; UsageError when the url is no address of the web."""
+    address, category = urls.absolute(url.strip(), ""), category.strip()
+    if not address:
+        raise UsageError(f"{url[:200]!r} is no http(s) address: a feed's whole address is needed")
+    outlet = " ".join(outlet.split())[:200] or (urlsplit(address).hostname or "")
+    return address, outlet, "" if category == "_all_" else category[:200]
 
 
 def add_feeds(ctx: Context, file: Path | str) -> int:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
+from pipeline.asof import SEOUL
 from pipeline.errors import UnavailableError
 from pipeline.store.base import Store, lock_key
 from pipeline.store.schema import article_feeds, feeds, payloads, polls
@@ -58,8 +59,25 @@ class FeedState:
     status: str | None  # of the last poll
     http_status: int | None
     items: int
+    new: int
     error: str | None
     item_errors: Any
+
+
+def condition(state: FeedState) -> str:
+    """How a feed does, in a word: disabled, waiting (never polled), quarantined, failing, doubtful or ok.
+
+    Doubtful: it answers, and something in its last answer could not be used.
+    """
+    if not state.enabled:
+        return "disabled"
+    if state.status is None:
+        return "waiting"
+    if state.quarantined_until is not None and state.failures:
+        return "quarantined"
+    if state.failures:
+        return "failing"
+    return "doubtful" if state.error or state.item_errors else "ok"
 
 
 def add(conn: Connection, rows: Iterable[tuple[str, str, str]]) -> list[int]:
@@ -78,8 +96,13 @@ def count(conn: Connection) -> int:
 
 
 def enable(conn: Connection, url: str, enabled: bool) -> bool:
-    """Switch a feed on or off; False when there is no such feed."""
-    return bool(conn.execute(sa.update(feeds).where(feeds.c.url == url).values(enabled=enabled)).rowcount)
+    """Switch a feed on (it is polled at once, whatever it failed before) or off; False when there is no such feed."""
+    values: dict[str, Any] = {"enabled": enabled}
+    if enabled:
+        values |= {"failures": 0, "quarantined_until": None, "next_poll_at": None}
+    changes = sa.or_(feeds.c.enabled != enabled, feeds.c.failures > 0) if enabled else sa.true()
+    conn.execute(sa.update(feeds).where(feeds.c.url == url, changes).values(**values))
+    return conn.scalar(sa.select(feeds.c.id).where(feeds.c.url == url)) is not None
 
 
 def due(conn: Connection, *, slack: dt.timedelta, ids: Sequence[int] | None = None, force: bool = False) -> list[Feed]:
@@ -107,7 +130,7 @@ def states(conn: Connection) -> list[FeedState]:
             SELECT f.id, f.url, f.outlet, f.category, f.enabled, f.interval_s, f.next_poll_at, f.failures,
                    f.quarantined_until, f.last_polled_at, f.last_ok_at, f.last_new_at,
                    (SELECT count(*) FROM article_feeds a WHERE a.feed_id = f.id),
-                   p.status, p.http_status, coalesce(p.items, 0), p.error, p.item_errors
+                   p.status, p.http_status, coalesce(p.items, 0), coalesce(p.new, 0), p.error, p.item_errors
             FROM feeds f LEFT JOIN LATERAL (
                 SELECT * FROM polls WHERE feed_id = f.id ORDER BY id DESC LIMIT 1) p ON true
             ORDER BY f.outlet, f.url
@@ -117,17 +140,76 @@ def states(conn: Connection) -> list[FeedState]:
     return [FeedState(*row) for row in rows]
 
 
-def silent_outlets(conn: Connection, since: dt.datetime) -> list[tuple[str, dt.datetime | None]]:
-    """Outlets that are polled and brought nothing new since then, with when they last did."""
-    rows = conn.execute(
-        sa.select(feeds.c.outlet, sa.func.max(feeds.c.last_new_at))
-        .where(feeds.c.enabled)
-        .group_by(feeds.c.outlet)
-        .having(sa.func.min(feeds.c.added_at) < since)
-        .having(sa.or_(sa.func.max(feeds.c.last_new_at).is_(None), sa.func.max(feeds.c.last_new_at) < since))
-        .order_by(feeds.c.outlet)
+@dataclass(frozen=True, slots=True)
+class SilentOutlet:
+    """An outlet that is polled and has brought nothing new for longer than it usually takes."""
+
+    outlet: str
+    last_new_at: dt.datetime | None  # None: never
+    usual_gap: dt.timedelta | None  # 19 of 20 gaps between its new articles are shorter; None: not known yet
+
+    def sentence(self) -> str:
+        """It in a sentence."""
+        if self.last_new_at is None:
+            return f"{self.outlet} has never brought an article: check its feeds, or disable them"
+        since = self.last_new_at.astimezone(SEOUL).strftime("%Y-%m-%d %H:%M")
+        usual = ""
+        if self.usual_gap is not None:
+            usual = f", and it usually takes at most {self.usual_gap.total_seconds() / 3600:.1f} hours"
+        return f"{self.outlet} has brought nothing new since {since}{usual}: check its feeds, or disable them"
+
+
+def silent_outlets(conn: Connection, now: dt.datetime, least: dt.timedelta) -> list[SilentOutlet]:
+    """Outlets silent for at least ``least`` and twice their usual gap of the last 30 days, by name."""
+    query = sa.text(
+        """
+        WITH brought AS (
+            SELECT f.outlet, p.finished_at,
+                lag(p.finished_at) OVER (PARTITION BY f.outlet ORDER BY p.finished_at) AS before
+            FROM polls p JOIN feeds f ON f.id = p.feed_id
+            WHERE p.new > 0 AND p.finished_at > :now - interval '30 days'
+        ), usual AS (
+            SELECT outlet, percentile_cont(0.95) WITHIN GROUP (ORDER BY finished_at - before) AS gap
+            FROM brought WHERE before IS NOT NULL GROUP BY outlet
+        ), polled AS (
+            SELECT outlet, max(last_new_at) AS last_new_at, min(added_at) AS added_at
+            FROM feeds WHERE enabled GROUP BY outlet
+        )
+        SELECT outlet, last_new_at, gap FROM polled LEFT JOIN usual USING (outlet)
+        WHERE coalesce(last_new_at, added_at) < :now - greatest(:least, 2 * coalesce(gap, interval '0'))
+        ORDER BY outlet
+        """
     )
-    return [(outlet, last) for outlet, last in rows]
+    typed = query.bindparams(
+        sa.bindparam("now", now, sa.DateTime(timezone=True)), sa.bindparam("least", least, sa.Interval)
+    )
+    return [SilentOutlet(*row) for row in conn.execute(typed)]
+
+
+@dataclass(frozen=True, slots=True)
+class PollLine:
+    """A poll in short."""
+
+    outlet: str
+    url: str
+    status: str
+    seconds: float
+    items: int
+    new: int
+    updated: int
+    duplicates: int
+    errors: int
+    bytes: int
+    error: str | None
+
+
+def polls_since(conn: Connection, since: dt.datetime) -> list[PollLine]:
+    """Polls begun at or after then, in their order."""
+    took = sa.extract("epoch", polls.c.finished_at - polls.c.started_at).cast(sa.Float)
+    columns = [feeds.c.outlet, feeds.c.url, polls.c.status, took]
+    columns += [polls.c[name] for name in ("items", "new", "updated", "duplicates", "errors", "bytes", "error")]
+    query = sa.select(*columns).join(feeds, feeds.c.id == polls.c.feed_id).where(polls.c.started_at >= since)
+    return [PollLine(*row) for row in conn.execute(query.order_by(polls.c.id))]
 
 
 def keep_payload(conn: Connection, body: bytes, content_type: str) -> int:

@@ -63,10 +63,10 @@ def likeness(first: Telling, second: Telling) -> float:
     """Jaccard similarity of the pairs of words, 0 where the numbers contradict it.
 
     What is written anew every day by the same template (exchange rates, indices, schedules) differs in little but its
-    numbers, and copies of one story have most of them in common.
+    numbers, and copies of one story have most of them in common. One number alone says nothing.
     """
     fewer = min(len(first.numbers), len(second.numbers))
-    if fewer and 2 * len(first.numbers & second.numbers) <= fewer:
+    if fewer >= 2 and 2 * len(first.numbers & second.numbers) <= fewer:
         return 0.0
     return len(first.pairs & second.pairs) / len(first.pairs | second.pairs)
 

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
 from pipeline.local import processes, stack
 from pipeline.local.context import Options
 from pipeline.local.info import StackInfo
+from pipeline.store import Store
 from tests.services import FAST, remove_stack
 
 DAG = """
@@ -84,7 +86,7 @@ def running() -> Iterator[tuple[StackInfo, Path]]:
     dags = folder / "try-dags"
     dags.mkdir()
     (dags / "try_queue.py").write_text(DAG)
-    options = Options(dags=str(dags), plugins=str(folder / "none"), paused=False, postgres_settings=FAST)
+    options = Options(dags=str(dags), paused=False, postgres_settings=FAST)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("GARAM_NEWS__ALLOW_LOOPBACK", "true")
@@ -134,6 +136,34 @@ def test_the_ui_asks_for_a_login_and_everything_is_on_loopback(running: tuple[St
         if connection.status == psutil.CONN_LISTEN
     }
     assert addresses == {"127.0.0.1"}
+
+
+def test_feeds_are_seen_and_changed_by_who_may(running: tuple[StackInfo, Path]) -> None:
+    info, _ = running
+    assert info.airflow_url is not None
+    assert info.postgres_url is not None
+    store = Store(info.postgres_url)
+    store.migrate()
+    page, feed = f"{info.airflow_url}/retraining/feeds", "https://www.garam.example/rss.xml?a=1&b=<b>"
+    form: dict[str, str] = {"action": "add", "url": feed, "outlet": "<script>alert(1)</script>"}
+    assert httpx.get(page).status_code == 401
+    assert httpx.post(page, data=form, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 401
+    with httpx.Client(headers={"Authorization": f"Bearer {Api(info).token}"}, timeout=30) as browser:
+        for foreign in ({}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+            assert browser.post(page, data=form, headers=foreign).status_code == 403
+        assert "https://www.garam.example" not in browser.get(page).text
+        ours = {"Sec-Fetch-Site": "same-origin"}
+        assert browser.post(page, data=form, headers=ours).status_code == 303
+        shown = browser.get(page, headers={"Accept-Language": "ko-KR,ko;q=0.9,en;q=0.8"}).text
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+        assert "<script" not in shown
+        assert "피드 추가" in shown
+        assert browser.post(page, data=form | {"url": "ftp://x"}, headers=ours).status_code == 400
+        assert browser.post(page, data={"action": "disable", "url": feed}, headers=ours).status_code == 303
+        (state,) = browser.get(f"{info.airflow_url}/retraining/feeds.json").json()["feeds"]
+        assert (state["url"], state["enabled"], state["condition"]) == (feed, False, "disabled")
+        assert browser.get(page, params={"lang": "en"}).text.count(">Enable</button>") == 1
+    store.close()
 
 
 @pytest.mark.timeout(600)
