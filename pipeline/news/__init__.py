@@ -75,8 +75,8 @@ def forget(ctx: Context, url: str, *, reason: str = "") -> ForgetReport:
 
 
 def rederive(ctx: Context, *, since: dt.datetime | None = None, progress: Progress = silent) -> RederiveReport:
-    """Read the kept raw answers by today's rules and take in what is different (`pipeline.news.rederive`)."""
-    from pipeline.news.rederive import rederive as work
+    """Read the kept raw answers by today's rules and take in what is different (`pipeline.news.rederiving`)."""
+    from pipeline.news.rederiving import rederive as work
 
     return work(ctx, since=since, progress=progress)
 
