@@ -31,7 +31,7 @@ def render(
     shown = [feed for feed in feeds if not troubled or feed["condition"] not in ("ok", "disabled")]
     shown.sort(key=lambda feed: (STATES.index(feed["condition"]), feed["outlet"], feed["url"]))
     parts.append(f"<h2>{text(say('Feeds'))}</h2>{_choice(say, troubled)}")
-    names = ("outlet", "category", "feed", "state", "interval", "last ok", "last new", "articles", "last poll")
+    names = ("outlet", "category", "state", "interval", "last ok", "last new", "articles", "last poll")
     headers = "".join(f"<th>{text(say(name))}</th>" for name in (*names, "what is wrong"))
     rows = "".join(_row(say, feed, may_edit) for feed in shown)
     parts.append(f"<table><tr>{headers}<th></th></tr>{rows}</table>")
@@ -94,7 +94,7 @@ def _row(say: Words, feed: dict[str, Any], may_edit: bool) -> str:
     if feed["last_polled_at"]:
         polled = f"{_at(feed['last_polled_at'])}: {polled}"
     cells = [
-        f"<td>{text(feed['outlet'])}</td><td>{text(feed['category'])}</td><td class=small>{text(feed['url'])}</td>",
+        f"<td>{text(feed['outlet'])}<div class=url>{text(feed['url'])}</div></td><td>{text(feed['category'])}</td>",
         f"<td class={state}>{text(word)}</td><td class=number>{text(_long(say, feed['interval_s']))}</td>",
         f"<td class=short>{text(_at(feed['last_ok_at']) or say('never'))}</td>",
         f"<td class=short>{text(_at(feed['last_new_at']) or say('never'))}</td>",
@@ -109,21 +109,20 @@ def _wrong(say: Words, feed: dict[str, Any]) -> str:
     items = feed["item_errors"] or []
     if items:
         lines = "".join(f"<li>{text(one['item'])}: {text(one['error'])}</li>" for one in items)
-        label = text(say("{} items of the last answer", len(items)))
+        label = text(say("items of the last answer: {}", len(items)))
         said += f"<details><summary>{label}</summary><ul>{lines}</ul></details>"
     return said
 
 
 def _switch_form(say: Words, feed: dict[str, Any]) -> str:
-    # A feed in quarantine can be asked to try at once: enabling it does that.
-    actions = ["disable"] if feed["enabled"] else ["enable"]
-    if feed["enabled"] and feed["failures"]:
-        actions.append("enable")
+    actions = [("disable", "Disable")] if feed["enabled"] else [("enable", "Enable")]
+    if feed["enabled"] and feed["failures"]:  # also out of a quarantine
+        actions.append(("enable", "Try now"))
     return "".join(
         f'<form method=post action="feeds?lang={say.language}"><input type=hidden name=action value={action}>'
         f'<input type=hidden name=url value="{text(feed["url"])}">'
-        f"<button>{text(say('Disable' if action == 'disable' else 'Enable'))}</button></form>"
-        for action in actions
+        f"<button>{text(say(label))}</button></form>"
+        for action, label in actions
     )
 
 

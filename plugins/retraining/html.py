@@ -19,7 +19,8 @@ tr + tr td { border-top: 1px solid #8884; } .promote, .pass, .ok { color: #087f3
 details summary { cursor: pointer; } .paused, .notice { border: 2px solid #c0392b; padding: .5rem 1rem; }
 .small { font-size: .85em; } .number { text-align: right; white-space: nowrap; } .short { white-space: nowrap; }
 form.add { display: flex; flex-wrap: wrap; gap: .5rem; align-items: end; } form.add label { display: grid; }
-input { font: inherit; padding: .2rem .4rem; } button { font: inherit; cursor: pointer; }
+input { font: inherit; padding: .2rem .4rem; } button { font: inherit; cursor: pointer; white-space: nowrap; }
+td form + form { margin-top: .3rem; } .url { font-size: .85em; opacity: .8; max-width: 20rem; }
 """
 
 
