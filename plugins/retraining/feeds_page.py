@@ -6,7 +6,7 @@ import datetime as dt
 from collections import Counter
 from typing import Any
 
-from retraining.html import document, text
+from retraining.escaping import document, text
 from retraining.page import ENGLISH, heading
 from retraining.words import Words
 

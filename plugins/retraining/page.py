@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from retraining.html import document, table, text
+from retraining.escaping import document, table, text
 from retraining.words import Words
 
 ENGLISH = Words()

@@ -136,3 +136,9 @@ def test_the_language_is_the_chosen_one_or_what_the_browser_likes() -> None:
     assert Words.of(None, "fr,ko-KR;q=0.9,en;q=0.8").language == "ko"
     assert Words.of(None, "en-US,ko;q=0.5").language == "en"
     assert Words.of("xx", None).language == "en"
+
+
+def test_no_file_here_takes_the_place_of_a_module_of_python() -> None:
+    """Airflow loads each file of the folder under its bare name: an html.py here is everybody's html."""
+    files = (Path(__file__).parents[2] / "plugins").rglob("*.py")
+    assert not {file.stem for file in files} & sys.stdlib_module_names
