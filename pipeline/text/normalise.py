@@ -49,6 +49,7 @@ class Rule:
 
     name: str
     where: str  # end, start, line, any; for advertisements: any
+    needs: str  # what every match contains; empty: nothing in particular
     pattern: re.Pattern[str]
     examples: tuple[str, ...]
 
@@ -70,7 +71,8 @@ def _rule(row: dict[str, object]) -> Rule:
         pattern = rf"^[ \t]*(?:{pattern})[ \t]*$\n?"
     examples = row.get("examples", [])
     assert isinstance(examples, list)
-    return Rule(str(row["name"]), where, re.compile(pattern, re.IGNORECASE | re.MULTILINE), tuple(map(str, examples)))
+    compiled = re.compile(pattern, re.IGNORECASE | re.MULTILINE)
+    return Rule(str(row["name"]), where, str(row.get("needs", "")), compiled, tuple(map(str, examples)))
 
 
 def normalise(text: str) -> str:
@@ -132,7 +134,7 @@ def _cut_end(text: str, rule: Rule) -> str:
     # Only the tail is searched: a rule is a line or two long, and a search over a long text for something that must
     # end it would be tried at every character.
     tail = text[-400:]
-    found = rule.pattern.search(tail)
+    found = rule.pattern.search(tail) if rule.needs in tail else None
     return text[: len(text) - len(tail) + found.start()].rstrip() if found else text
 
 
