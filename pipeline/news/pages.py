@@ -13,7 +13,7 @@ from pipeline.news.fetch import Fetcher
 from pipeline.news.readers import Readers
 from pipeline.news.reading import PageJob
 from pipeline.store import Store
-from pipeline.store.news import Entry, known_urls
+from pipeline.store.news import Entry, known_texts
 from pipeline.text import duplicates
 
 MOST_BYTES = 3_000_000  # bytes of a page
@@ -26,26 +26,32 @@ async def fill(
     """The entries, those new and short ones with the text of their page where robots.txt lets us have it.
 
     A page that cannot be had leaves the feed's text: it is retried with no later poll, as the article is known then.
+    A known article keeps the longer text that its page gave: the feed's line, which comes again and again, is no
+    correction of it.
     """
     known = await asyncio.to_thread(_known, store, [e.url for e in entries])
     filled = []
     for entry in entries:
-        if entry.url not in known and len(entry.text) < config.full_text_below:
+        if len(entry.text) >= config.full_text_below:
+            pass
+        elif entry.url in known:
+            entry = _with_text(entry, known[entry.url])
+        else:
             try:
                 await allowed(entry.url)
                 page = await fetcher.get(entry.url, {"Accept": "text/html"}, max_bytes=MOST_BYTES, allowed=allowed)
-                if page.status == 200:
-                    text = await readers.page(PageJob(page.headers.get("content-type", "")), page.body)
-                    entry = _with_text(entry, text)
+                kind = page.headers.get("content-type", "text/html").lower()
+                if page.status == 200 and "html" in kind:
+                    entry = _with_text(entry, await readers.page(PageJob(kind), page.body))
             except GaramError:
                 pass  # the feed's own text is the answer then
         filled.append(entry)
     return filled
 
 
-def _known(store: Store, urls: Sequence[str]) -> set[str]:
+def _known(store: Store, urls: Sequence[str]) -> dict[str, str]:
     with store.begin() as conn:
-        return known_urls(conn, urls)
+        return known_texts(conn, urls)
 
 
 def _with_text(entry: Entry, text: str) -> Entry:

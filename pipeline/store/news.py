@@ -208,10 +208,16 @@ def newest_contents(conn: Connection, wanted: Sequence[str]) -> dict[str, str]:
     return {row.url: row.content_sha256 for row in conn.execute(query)}
 
 
-def known_urls(conn: Connection, wanted: Sequence[str]) -> set[str]:
-    """Which of these canonical urls are articles already, or must never be."""
-    known = set(conn.scalars(sa.select(articles.c.url).where(articles.c.url.in_(list(wanted)))))
-    return known | set(conn.scalars(sa.select(removals.c.url).where(removals.c.url.in_(list(wanted)))))
+def known_texts(conn: Connection, wanted: Sequence[str]) -> dict[str, str]:
+    """By canonical url, the newest text of those that are articles already; empty for what must never be one."""
+    newest = sa.and_(article_versions.c.article_id == articles.c.id, article_versions.c.version == articles.c.version)
+    query = (
+        sa.select(articles.c.url, article_versions.c.text)
+        .join(article_versions, newest)
+        .where(articles.c.url.in_(list(wanted)))
+    )
+    never = conn.scalars(sa.select(removals.c.url).where(removals.c.url.in_(list(wanted))))
+    return dict.fromkeys(never, "") | {row.url: row.text for row in conn.execute(query)}
 
 
 def remove(conn: Connection, url: str, reason: str) -> list[int]:

@@ -72,6 +72,12 @@ def test_an_archive_keeps_its_days(ctx: Context, shared: Path, tmp_path: Path) -
     assert report["peak_mb"] < 400
     expected, held = days_of_the_file(path), days_in_the_store(ctx)
     assert {url: day for url, day in held.items() if expected[url] != day} == {}
+    with ctx.store.begin() as conn:
+        groups = "SELECT count(*), sum(n), max(n) FROM (SELECT count(*) n FROM articles WHERE story_id IS NOT NULL GROUP BY story_id) s"
+        print(
+            f"{len(held)} articles, {len(expected)} addresses; near-duplicate groups, in them, largest:",
+            conn.execute(sa.text(groups)).one(),
+        )
 
 
 def test_snapshots_through_the_crawler_give_every_article_once(ctx: Context, shared: Path, tmp_path: Path) -> None:
