@@ -117,3 +117,13 @@ def test_an_answer_that_refuses_never_deploys(bag: Any) -> None:
     deploy = dag.get_task("deploy")
     assert {"route", "record_approval"} <= deploy.upstream_task_ids
     assert dag.get_task("record_approval").upstream_task_ids == {"decide", "ask_for_approval"}
+
+
+def test_a_crawl_is_three_tasks_and_a_silent_outlet_never_stops_the_index(bag: Any) -> None:
+    dag = bag.dags["crawl_news"]
+    assert {task.task_id for task in dag.tasks} == {"crawl", "index_new_articles", "watch_outlets"}
+    assert not any(task.is_mapped for task in dag.tasks), "half-hourly, a task a feed would be thousands a day"
+    watch = dag.get_task("watch_outlets")
+    assert watch.trigger_rule == "all_done"
+    assert not watch.downstream_task_ids
+    assert dag.get_task("index_new_articles").upstream_task_ids == {"crawl"}

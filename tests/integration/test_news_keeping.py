@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pipeline.cli import app
 from pipeline.config import load
 from pipeline.context import Context
 from pipeline.errors import UsageError
+from pipeline.news.crawler import read_feeds
 from pipeline.news.parse import Item
 from pipeline.news.removal import _needles, _stands_in
 from pipeline.news.replay import Articles, ReplayServer, parse_clock
@@ -267,6 +269,13 @@ def test_feeds_are_added_disabled_and_enabled_by_command(ctx: Context, tmp_path:
     assert "waiting" in run()
     for wrong in (["add", "ftp://x"], ["disable", "https://nowhere.example/"]):
         assert isinstance(CliRunner().invoke(app, ["feeds", *wrong]).exception, (UsageError, SystemExit))
+
+
+def test_the_feeds_that_are_shipped_are_korean_news() -> None:
+    rows = read_feeds("builtin")
+    assert len(rows) > 70
+    assert all(re.search("[가-힣]", outlet) for _, outlet, _ in rows), "a feed of another language brings nothing, ever"
+    assert len({outlet for _, outlet, _ in rows}) >= 7
 
 
 def test_one_guid_for_two_articles_and_two_guids_for_one(ctx: Context, tmp_path: Path) -> None:
