@@ -127,9 +127,10 @@ def forget(ctx: Context, url: str, reason: str = "", *, erase: bool = False) -> 
     """
     from pipeline import news, retention
 
+    keys = retention.text_keys(ctx, news.address(url))
     report = news.forget(ctx, url, reason=reason)
     indexed = serving.forget(ctx, report.url)
-    holding, erased = retention.holding(ctx, report.ids), list[str]()
+    holding, erased = retention.holding(ctx, report.ids, keys), list[str]()
     if erase:
         erased, holding = retention.erase(ctx, holding)
     return Forgotten(report.url, report.articles, indexed, report.payloads, erased, holding, list(report.copies))

@@ -13,7 +13,8 @@ from typing import Any
 from pipeline import serving
 from pipeline.artifacts import Artifacts
 from pipeline.context import Context
-from pipeline.store import datasets, feeds, retention
+from pipeline.store import datasets, feeds, news, retention
+from pipeline.vectors import text_key
 
 _TEXTS = {"trainingset": "passages.jsonl", "corpus": "corpus.jsonl", "queryset": "queries.jsonl"}
 """Kinds of artifacts that hold words of articles, and the file that names the articles. Others hold none."""
@@ -83,9 +84,18 @@ def _with_what_they_name(artifacts: Artifacts, names: Iterable[str]) -> set[str]
     return found
 
 
-def holding(ctx: Context, article_ids: Iterable[int]) -> list[str]:
-    """Artifacts that hold words of these articles: training sets, corpora and query sets, by name."""
-    wanted = set(article_ids)
+def text_keys(ctx: Context, url: str) -> set[str]:
+    """What the texts of an article are called where texts are named by their content; none once it was removed."""
+    with ctx.store.begin() as conn:
+        return {text_key(ctx.config.encoder.document_text(text)) for text in news.texts_of(conn, url)}
+
+
+def holding(ctx: Context, article_ids: Iterable[int], keys: Iterable[str] = ()) -> list[str]:
+    """Artifacts that hold words of these articles: training sets, corpora and query sets, by name.
+
+    ``keys`` are their `text_keys`, by which the texts that a base model is built from are named.
+    """
+    wanted = {str(number) for number in article_ids} | set(keys)
     return [
         name
         for name in sorted(ctx.artifacts.stored())
@@ -112,7 +122,7 @@ def erase(ctx: Context, names: Iterable[str]) -> tuple[list[str], list[str]]:
     return removed, left
 
 
-def _names_one(artifacts: Artifacts, name: str, file: str, wanted: set[int]) -> bool:
+def _names_one(artifacts: Artifacts, name: str, file: str, wanted: set[str]) -> bool:
     path = artifacts.get(name) / file
     if not path.exists():
         return False
@@ -120,8 +130,7 @@ def _names_one(artifacts: Artifacts, name: str, file: str, wanted: set[int]) -> 
         return any(_article(json.loads(line)) in wanted for line in lines if line.strip())
 
 
-def _article(row: dict[str, Any]) -> int | None:
-    """The article whose words a row of an artifact holds: ``article_id``, or the number of a document or a query."""
+def _article(row: dict[str, Any]) -> str:
+    """What a row of an artifact says of whose words it holds: ``article_id``, or the id of a document or a query."""
     said = str(row.get("article_id", row.get("_id", row.get("id", ""))))
-    number = said.removeprefix("t")
-    return int(number) if number.isdecimal() else None
+    return said[1:] if said[:1] == "t" and said[1:].isdecimal() else said

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pipeline.store.feeds import FeedState, PollLine, SilentOutlet
 
 __all__ = [
-    "CrawlReport", "ForgetReport", "ImportReport", "RederiveReport", "add_feed", "add_feeds", "crawl", "feeds",
-    "forget", "import_archive", "load_korean_news_with_dates", "newly_silent", "polls_since", "rederive", "set_feed",
+    "CrawlReport", "ForgetReport", "ImportReport", "RederiveReport", "add_feed", "add_feeds", "address", "crawl",
+    "feeds", "forget", "import_archive", "load_korean_news_with_dates", "newly_silent", "polls_since", "rederive", "set_feed",
     "silent_outlets",
 ]  # fmt: skip
 
@@ -72,6 +72,13 @@ def forget(ctx: Context, url: str, *, reason: str = "") -> ForgetReport:
     from pipeline.news.removal import forget as work
 
     return work(ctx, url, reason=reason)
+
+
+def address(url: str) -> str:
+    """The one form of an article's address, whatever form is given; UsageError when it is none."""
+    from pipeline.news.removal import address as work
+
+    return work(url)
 
 
 def rederive(ctx: Context, *, since: dt.datetime | None = None, progress: Progress = silent) -> RederiveReport:

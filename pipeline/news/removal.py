@@ -15,14 +15,19 @@ from pipeline.store import feeds as store_feeds
 from pipeline.store import news as store_news
 
 
-def forget(ctx: Context, url: str, *, reason: str = "") -> ForgetReport:
-    """See `pipeline.news.forget`."""
+def address(url: str) -> str:
+    """The one form of an article's address; UsageError when it is none."""
     try:
-        name = urls.canonical(url)
+        return urls.canonical(url)
     except ValueError as error:
         raise UsageError(
             f"{error}: give the article's whole address, such as https://www.example.org/news/1"
         ) from error
+
+
+def forget(ctx: Context, url: str, *, reason: str = "") -> ForgetReport:
+    """See `pipeline.news.forget`."""
+    name = address(url)
     with ctx.store.begin() as conn:
         ids = store_news.remove(conn, name, reason)
         copies = store_news.copies(conn, ids)

@@ -270,6 +270,16 @@ def _without(value: Any, article_id: int) -> Any:
     return value
 
 
+def texts_of(conn: Connection, url: str) -> list[str]:
+    """The texts of every version of an article; none after it was removed."""
+    query = (
+        sa.select(article_versions.c.text)
+        .join(articles, articles.c.id == article_versions.c.article_id)
+        .where(articles.c.url == url, article_versions.c.text != "")
+    )
+    return list(conn.scalars(query))
+
+
 def copies(conn: Connection, ids: Sequence[int]) -> list[str]:
     """Addresses of other articles that tell the same stories."""
     story = sa.func.coalesce(articles.c.story_id, articles.c.id)

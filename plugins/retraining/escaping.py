@@ -15,7 +15,7 @@ nav { display: flex; gap: 1rem; } nav b { font-weight: 600; } nav .right { margi
 table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; padding: .3rem .6rem; vertical-align: top; } th { white-space: nowrap; }
 tr + tr td { border-top: 1px solid #8884; } .promote, .pass, .ok { color: #087f3f; }
-.reject, .fail, .failing, .quarantined { color: #c0392b; } .doubtful { color: #a86400; } .disabled { opacity: .6; }
+.reject, .fail, .failing, .quarantined { color: #c0392b; } .doubtful { color: #a86400; } tr.disabled { opacity: .6; }
 details summary { cursor: pointer; } .paused, .notice { border: 2px solid #c0392b; padding: .5rem 1rem; }
 .small { font-size: .85em; } .number { text-align: right; white-space: nowrap; } .short { white-space: nowrap; }
 form.add { display: flex; flex-wrap: wrap; gap: .5rem; align-items: end; } form.add label { display: grid; }

@@ -27,6 +27,7 @@ from pipeline.news.urls import canonical
 from pipeline.querysets import Corpus
 from pipeline.store import feeds as feed_rows
 from pipeline.text import normalise
+from pipeline.vectors import text_key
 
 START = dt.datetime.fromisoformat("2026-02-01T09:00:00+09:00")
 HOUR = dt.timedelta(hours=1)
@@ -140,6 +141,26 @@ def test_what_is_frozen_with_its_words_is_named_and_can_be_erased(ctx: Context, 
     assert retention.erase(ctx, retention.holding(ctx, [id_])) == ([names[0], names[2]], [])
     assert retention.holding(ctx, [id_]) == []
     assert ctx.artifacts.has(names[1])
+
+
+def test_the_command_says_what_is_left_of_a_removed_article(ctx: Context, tmp_path: Path) -> None:
+    told = items()
+    news.import_archive(ctx, archive(tmp_path / "a.jsonl", told))
+    text = ctx.config.encoder.document_text(normalise.clean_body(told[0].text))
+    with ctx.artifacts.scratch() as folder:  # what a base model is built from names texts by their content
+        Corpus([text_key(text)], [text]).write(folder / "texts")
+        base = ctx.artifacts.put(folder / "texts", "corpus")
+
+    def forget(*words: str) -> dict[str, object]:
+        done = CliRunner().invoke(app, ["forget", *words, "--json"], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        found: dict[str, object] = json.loads(done.output)
+        return found
+
+    said = forget("http://m.garam.example/a/1000?utm_source=x", "--erase")
+    assert (said["url"], said["articles"], said["erased"], said["holding"]) == (told[0].url, 1, [base], [])
+    assert forget(told[0].url)["articles"] == 1
+    assert forget("https://www.garam.example/a/never")["articles"] == 0
 
 
 def test_quotations_leave_the_evidence(ctx: Context, tmp_path: Path) -> None:
