@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CrawlReport", "ForgetReport", "ImportReport", "RederiveReport", "add_feed", "add_feeds", "address", "crawl",
-    "feeds", "forget", "import_archive", "load_korean_news_with_dates", "newly_silent", "polls_since", "rederive", "set_feed",
-    "silent_outlets",
+    "feeds", "forget", "import_archive", "load_korean_news_with_dates", "newly_silent", "polls_since", "rederive",
+    "set_feed", "silent_outlets",
 ]  # fmt: skip
 
 
