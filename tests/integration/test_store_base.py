@@ -43,6 +43,36 @@ def test_a_database_of_the_first_release_is_brought_up_to_date_with_its_rows(dat
     assert (kept.artifact, kept.unhealthy_at) == ("model-1", None)
 
 
+def test_stories_and_advertisements_of_an_older_database_stay_what_they_were(database: str) -> None:
+    store = Store(database)
+    store.migrate("0002")
+    with store.begin() as conn:
+        for number, story, advertised in ((1, 1, False), (2, 1, False), (3, None, True)):
+            conn.execute(
+                sa.text(
+                    "INSERT INTO articles (url, published_at, day, first_seen_at, version, story_id, is_ad) "
+                    "VALUES (:u, now(), '2026-02-01', now(), 2, :s, :a)"
+                ),
+                {"u": f"https://a.example/{number}", "s": story, "a": advertised},
+            )
+            for version in (1, 2):
+                conn.execute(
+                    sa.text(
+                        "INSERT INTO article_versions (article_id, version, title, text, content_sha256, seen_at) "
+                        "VALUES (:i, :v, '', '', '', now())"
+                    ),
+                    {"i": number, "v": version},
+                )
+        conn.execute(sa.text("INSERT INTO fingerprint_bands (band, key, article_id) VALUES (0, 1, 2)"))
+    store.migrate()
+    with store.begin() as conn:
+        as_of = AsOf(dt.date(2026, 2, 1), store.settle())
+        read = [(a.id, a.story_id) for a in articles.read(conn, as_of, ads=True)]
+        wanted = [a.id for a in articles.read(conn, as_of)]
+        told = conn.execute(sa.text("SELECT count(*) FROM fingerprint_bands")).scalar_one()
+    assert (read, wanted, told) == ([(1, 1), (2, 1), (3, 3)], [1, 2], 0)
+
+
 def test_migrating_again_and_at_once_does_nothing_more(database: str) -> None:
     stores = [Store(database) for _ in range(3)]
     threads = [threading.Thread(target=store.migrate) for store in stores]
