@@ -46,3 +46,7 @@ class BusyError(GaramError):
     """Somebody else holds the lock for this work; the same call may pass later."""
 
     retryable = True
+
+
+class DatabaseAwayError(UnavailableError):
+    """The database does not answer, or went away: what was not committed is undone."""

@@ -24,6 +24,9 @@ class NewsConfig(Section):
     connect_timeout_s: float = key(10.0, "seconds to reach a host", gt=0, le=120)
     total_timeout_s: float = key(45.0, "seconds for one answer, redirects included", gt=0, le=600)
     max_bytes: int = key(20_000_000, "bytes of one answer, unpacked; more is an error of that feed", ge=10_000)
+    database_patience_s: float = key(
+        60.0, "seconds that a crawl waits for a database that goes away under it, and then goes on", ge=0, le=3600
+    )
     read_processes: int = key(2, "processes that read answers at the same time", ge=1, le=64)
     read_cpu_s: float = key(
         20.0,

@@ -50,6 +50,22 @@ class _Host:
     delay_s: float = 0.0
 
 
+class _Budget:
+    """Seconds that the servers of one answer may take in all; waiting for a host's turn takes nothing of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    @contextlib.asynccontextmanager
+    async def spend(self) -> AsyncIterator[None]:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, self.left)):
+                yield
+        finally:
+            self.left -= time.monotonic() - started
+
+
 class Fetcher:
     """An HTTP client for one crawl; use it as an async context manager."""
 
@@ -87,21 +103,21 @@ class Fetcher:
         ForbiddenAddressError, each with a sentence.
         """
         try:
-            async with asyncio.timeout(self.config.total_timeout_s):
-                return await self._follow(url, dict(headers or {}), max_bytes or self.config.max_bytes, allowed)
+            return await self._follow(url, dict(headers or {}), max_bytes or self.config.max_bytes, allowed)
         except TimeoutError as error:
             raise UnavailableError(f"no whole answer within {self.config.total_timeout_s:g} s") from error
 
     async def _follow(self, url: str, headers: dict[str, str], max_bytes: int, allowed: Any) -> Answer:
         seen: list[str] = []
         permanent, first = True, url
+        budget = _Budget(self.config.total_timeout_s)
         while True:
             if url in seen:
                 raise BadInputError(f"its redirects go in a circle at {url[:200]}")
             seen.append(url)
             if len(seen) > self.config.max_redirects + 1:
                 raise BadInputError(f"it redirects more than {self.config.max_redirects} times")
-            answer = await self._one(url, headers, max_bytes)
+            answer = await self._one(url, headers, max_bytes, budget)
             location = answer.headers.get("location", "")
             if answer.status not in _REDIRECTS or not location:
                 answer.moved_to = url if permanent and url != first else ""
@@ -115,7 +131,7 @@ class Fetcher:
             if allowed is not None:
                 await allowed(url)
 
-    async def _one(self, url: str, headers: dict[str, str], max_bytes: int) -> Answer:
+    async def _one(self, url: str, headers: dict[str, str], max_bytes: int, budget: _Budget) -> Answer:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ForbiddenAddressError(f"only http and https are fetched, not {url[:200]!r}")
@@ -124,13 +140,14 @@ class Fetcher:
             host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode("ascii")
         except UnicodeError as error:
             raise BadInputError(f"{parts.hostname[:100]!r} is no host name") from error
-        address = await self.resolve(host, port)
+        async with budget.spend():
+            address = await self.resolve(host, port)
         netloc = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
         pinned = parts._replace(netloc=netloc, fragment="").geturl()
         named = f"[{host}]" if ":" in host else host
         host_header = named if parts.port is None else f"{named}:{parts.port}"
         try:
-            async with self._turn(host, address):
+            async with self._turn(host, address), budget.spend():
                 request = self._client.build_request(
                     "GET", pinned, headers={**headers, "Host": host_header}, extensions={"sni_hostname": host}
                 )

@@ -15,11 +15,12 @@ class Robots:
 
     rules: list[tuple[bool, str]] = field(default_factory=list)
     delay_s: float = 0.0
+    unavailable: str = ""  # why the rules are not known
 
     @classmethod
-    def nobody(cls) -> Robots:
+    def nobody(cls, why: str) -> Robots:
         """A site that lets nobody in, as one whose robots.txt fails must be taken (RFC 9309, 2.3.1.4)."""
-        return cls([(False, "/")])
+        return cls([(False, "/")], unavailable=why)
 
     def allows(self, url: str) -> bool:
         """Whether the site lets the crawler have this address."""

@@ -34,14 +34,14 @@ def after_success(
 
 
 def after_failure(
-    config: NewsConfig, now: dt.datetime, interval_s: float, failures: int, *, retry_after: dt.datetime | None = None
+    config: NewsConfig, now: dt.datetime, interval_s: float, failures: int, *, not_before: dt.datetime | None = None
 ) -> Next:
     """Twice as long each time; a quarantine after many; never before the server's Retry-After."""
     failures += 1
     wait = min(config.interval_s * 2 ** min(failures - 1, 20), config.max_interval_s)
     at = now + dt.timedelta(seconds=wait)
     quarantine = now + dt.timedelta(seconds=config.quarantine_s) if failures >= config.quarantine_after else None
-    at = max(at, quarantine or at, min(retry_after or at, now + LONGEST_WAIT))
+    at = max(at, quarantine or at, min(not_before or at, now + LONGEST_WAIT))
     return Next(interval_s, at, failures, quarantine)
 
 

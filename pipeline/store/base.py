@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.errors import BusyError, ConfigError, UnavailableError
+from pipeline.errors import BusyError, ConfigError, DatabaseAwayError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -68,16 +68,22 @@ class Store:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """One transaction; a database that does not answer is an UnavailableError, retried by the callers' callers."""
+        """One transaction; see `answering` for its errors, which the callers' callers retry."""
+        with self.answering(), self.engine.begin() as conn:
+            yield conn
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """A database that does not answer, or goes away under the block, is a DatabaseAwayError."""
         try:
-            with self.engine.begin() as conn:
-                yield conn
-        except sa.exc.OperationalError as error:
-            raise UnavailableError(
-                f"the database at {self.url.host}:{self.url.port} does not answer ({_first_line(error)}): "
-                "start it with `garam up` or check GARAM_DATABASE_URL"
-            ) from error
-        except sa.exc.ProgrammingError as error:
+            yield
+        except sa.exc.DBAPIError as error:
+            # A server that is killed shows itself in any of these, by what the driver was doing then.
+            if isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)) or error.connection_invalidated:
+                raise DatabaseAwayError(
+                    f"the database at {self.url.host}:{self.url.port} does not answer ({_first_line(error)}): "
+                    "start it with `garam up` or check GARAM_DATABASE_URL"
+                ) from error
             if "UndefinedTable" in type(error.orig).__name__:
                 raise ConfigError("the database has no tables of Garam yet: run `garam migrate`") from error
             raise
@@ -93,19 +99,19 @@ class Store:
 
         Raises BusyError at once when ``wait`` is false and somebody holds it.
         """
-        try:
+        with self.answering():
             conn = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        except sa.exc.OperationalError as error:
-            raise UnavailableError(f"the database does not answer ({_first_line(error)})") from error
         with conn:
-            if wait:
-                conn.execute(sa.text("SELECT pg_advisory_lock(:k)"), {"k": lock_key(name)})
-            elif not conn.execute(sa.text("SELECT pg_try_advisory_lock(:k)"), {"k": lock_key(name)}).scalar_one():
-                raise BusyError(f"{name} is being worked on by somebody else: wait for it to end")
+            with self.answering():
+                if wait:
+                    conn.execute(sa.text("SELECT pg_advisory_lock(:k)"), {"k": lock_key(name)})
+                elif not conn.execute(sa.text("SELECT pg_try_advisory_lock(:k)"), {"k": lock_key(name)}).scalar_one():
+                    raise BusyError(f"{name} is being worked on by somebody else: wait for it to end")
             try:
                 yield
             finally:
-                conn.execute(sa.text("SELECT pg_advisory_unlock(:k)"), {"k": lock_key(name)})
+                with suppress(sa.exc.DBAPIError):  # a database that went away has let go of it already
+                    conn.execute(sa.text("SELECT pg_advisory_unlock(:k)"), {"k": lock_key(name)})
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema up to a version; safe when two do it at once, free when nothing is new."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gzip
 import hashlib
@@ -15,9 +16,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from pipeline.asof import SEOUL
-from pipeline.errors import UnavailableError
 from pipeline.store.base import Store, lock_key
-from pipeline.store.schema import article_feeds, feeds, payloads, polls
+from pipeline.store.schema import article_feeds, feed_moves, feeds, payloads, polls
+
+
+class OvertakenError(Exception):
+    """Somebody else recorded a poll of the feed since it was read; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class Feed:
     interval_s: float
     next_poll_at: dt.datetime | None
     failures: int
+    last_polled_at: dt.datetime | None
+    hint_s: float  # how seldom it wants to be asked; 0 when it never said
 
 
 _COLUMNS = tuple(feeds.c[name] for name in Feed.__slots__)
@@ -48,6 +54,7 @@ class FeedState:
     outlet: str
     category: str
     enabled: bool
+    disabled_why: str | None  # None when a person did it
     interval_s: float
     next_poll_at: dt.datetime | None
     failures: int
@@ -81,9 +88,17 @@ def condition(state: FeedState) -> str:
 
 
 def add(conn: Connection, rows: Iterable[tuple[str, str, str]]) -> list[int]:
-    """Add feeds (url, outlet, category) or correct their outlet and category; their ids in order."""
+    """Add feeds (url, outlet, category) or correct their outlet and category; their ids in order.
+
+    An address that a feed had before it moved for good is that feed.
+    """
     ids = []
     for url, outlet, category in rows:
+        moved = conn.scalar(sa.select(feed_moves.c.feed_id).where(feed_moves.c.url == url))
+        if moved is not None:
+            conn.execute(sa.update(feeds).where(feeds.c.id == moved).values(outlet=outlet, category=category))
+            ids.append(moved)
+            continue
         row = insert(feeds).values(url=url, outlet=outlet, category=category)
         changed = row.on_conflict_do_update(index_elements=["url"], set_={"outlet": outlet, "category": category})
         ids.append(conn.scalars(changed.returning(feeds.c.id)).one())
@@ -97,7 +112,7 @@ def count(conn: Connection) -> int:
 
 def enable(conn: Connection, url: str, enabled: bool) -> bool:
     """Switch a feed on (it is polled at once, whatever it failed before) or off; False when there is no such feed."""
-    values: dict[str, Any] = {"enabled": enabled}
+    values: dict[str, Any] = {"enabled": enabled, "disabled_why": None}
     if enabled:
         values |= {"failures": 0, "quarantined_until": None, "next_poll_at": None}
     changes = sa.or_(feeds.c.enabled != enabled, feeds.c.failures > 0) if enabled else sa.true()
@@ -127,8 +142,8 @@ def states(conn: Connection) -> list[FeedState]:
     rows = conn.execute(
         sa.text(
             """
-            SELECT f.id, f.url, f.outlet, f.category, f.enabled, f.interval_s, f.next_poll_at, f.failures,
-                   f.quarantined_until, f.last_polled_at, f.last_ok_at, f.last_new_at,
+            SELECT f.id, f.url, f.outlet, f.category, f.enabled, f.disabled_why, f.interval_s,
+                   f.next_poll_at, f.failures, f.quarantined_until, f.last_polled_at, f.last_ok_at, f.last_new_at,
                    (SELECT count(*) FROM article_feeds a WHERE a.feed_id = f.id),
                    p.status, p.http_status, coalesce(p.items, 0), coalesce(p.new, 0), p.error, p.item_errors
             FROM feeds f LEFT JOIN LATERAL (
@@ -313,34 +328,76 @@ def guids(conn: Connection, article_ids: Sequence[int]) -> list[str]:
     )
 
 
-def record_poll(conn: Connection, values: dict[str, Any], feed_id: int, changes: dict[str, Any]) -> None:
-    """Add a poll (columns of ``polls``) and change its feed's state, in the transaction that wrote its articles."""
-    conn.execute(sa.insert(polls).values(feed_id=feed_id, **values))
-    conn.execute(sa.update(feeds).where(feeds.c.id == feed_id).values(**changes))
+def move(conn: Connection, feed: Feed, url: str) -> bool:
+    """Give a feed the address to which it moved for good; False when another feed has that one.
+
+    Its id and history stay; the old address is kept, so that a feed list which has it adds nothing.
+    """
+    try:
+        with conn.begin_nested():
+            conn.execute(sa.update(feeds).where(feeds.c.id == feed.id).values(url=url))
+    except sa.exc.IntegrityError:
+        return False
+    conn.execute(sa.delete(feed_moves).where(feed_moves.c.url == url))
+    row = insert(feed_moves).values(url=feed.url, feed_id=feed.id)
+    conn.execute(row.on_conflict_do_update(index_elements=["url"], set_={"feed_id": feed.id}))
+    return True
+
+
+def record_poll(conn: Connection, values: dict[str, Any], feed: Feed, changes: dict[str, Any]) -> None:
+    """Add a poll (columns of ``polls``) and change its feed's state, in the transaction that wrote its articles.
+
+    Raises OvertakenError when the feed is not as it was read: then the transaction must end without effect.
+    """
+    conn.execute(sa.insert(polls).values(feed_id=feed.id, **values))
+    same = feeds.c.last_polled_at.is_not_distinct_from(feed.last_polled_at)
+    changed = conn.execute(sa.update(feeds).where(feeds.c.id == feed.id, same).values(**changes))
+    if changed.rowcount != 1:
+        raise OvertakenError
 
 
 class FeedLocks:
-    """Locks of many feeds on one connection; they end with the process, also by ``kill -9``."""
+    """Locks of many feeds on one connection; they end with the process, also by ``kill -9``, and with the database.
+
+    They only save two crawls from doing the same work: that neither undoes the other's is `record_poll`'s part.
+    """
 
     def __init__(self, store: Store) -> None:
-        try:
-            self._conn = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        except sa.exc.OperationalError as error:
-            raise UnavailableError(f"the database does not answer ({str(error).splitlines()[0]})") from error
+        self._store = store
+        self._conn: Connection | None = None
         self._guard = threading.Lock()
 
     def take(self, feed_id: int) -> bool:
         """Whether the feed is ours now; False when another crawl polls it."""
-        with self._guard:
-            statement = sa.text("SELECT pg_try_advisory_lock(:k)")
-            return bool(self._conn.execute(statement, {"k": lock_key(f"garam.feed.{feed_id}")}).scalar_one())
+        with self._guard, self._store.answering():
+            try:
+                if self._conn is None:
+                    self._conn = self._store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                statement = sa.text("SELECT pg_try_advisory_lock(:k)")
+                return bool(self._conn.execute(statement, {"k": lock_key(f"garam.feed.{feed_id}")}).scalar_one())
+            except sa.exc.SQLAlchemyError:
+                self._drop()
+                raise
 
     def release(self, feed_id: int) -> None:
-        """Let others poll it."""
+        """Let others poll it. A database that went away has let it go already."""
         with self._guard:
-            self._conn.execute(sa.text("SELECT pg_advisory_unlock(:k)"), {"k": lock_key(f"garam.feed.{feed_id}")})
+            if self._conn is None:
+                return
+            try:
+                self._conn.execute(sa.text("SELECT pg_advisory_unlock(:k)"), {"k": lock_key(f"garam.feed.{feed_id}")})
+            except sa.exc.SQLAlchemyError:
+                self._drop()
 
     def close(self) -> None:
         """Let go of all of them."""
-        self._conn.invalidate()
-        self._conn.close()
+        with self._guard:
+            self._drop()
+
+    def _drop(self) -> None:
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                conn.invalidate()
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                conn.close()

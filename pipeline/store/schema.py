@@ -71,6 +71,11 @@ feeds = _table(
     _time("last_polled_at", nullable=True),
     _time("last_ok_at", nullable=True),
     _time("last_new_at", nullable=True),
+    sa.Column("hint_s", sa.Float, nullable=False, server_default=sa.text("0")),  # how seldom it wants to be asked
+    _text("disabled_why", nullable=True),  # when no person disabled it
+)
+feed_moves = _table(  # addresses that feeds had before they moved for good
+    "feed_moves", _text("url", unique=True), _ref("feed_id", "feeds.id"), _time("moved_at", now=True)
 )
 payloads = _table(
     "payloads",

@@ -225,7 +225,7 @@ def test_cookies_and_connections_are_not_shared_between_sites(server: str, monke
 
 def test_robots_delays_and_patterns_made_to_take_long() -> None:
     assert robots.read(ROBOTS, "x").delay_s == 3
-    assert not robots.Robots.nobody().allows("https://a.kr/")
+    assert not robots.Robots.nobody("x").allows("https://a.kr/")
     assert robots.read(f"User-agent: *\nDisallow: /{'*a' * 500}b$", "x").allows("https://a.kr/" + "a" * 5000)
 
 
@@ -246,6 +246,6 @@ def test_intervals_adapt_and_dead_feeds_are_quarantined() -> None:
     assert waits == sorted(waits)
     assert state.quarantined_until == now + dt.timedelta(seconds=config.quarantine_s)
     asked = schedule.retry_after("7200", now)
-    assert schedule.after_failure(config, now, 1800, 0, retry_after=asked).at == now + dt.timedelta(hours=2)
+    assert schedule.after_failure(config, now, 1800, 0, not_before=asked).at == now + dt.timedelta(hours=2)
     assert schedule.retry_after("Tue, 03 Feb 2026 01:00:00 GMT", now) == now + dt.timedelta(hours=1)
     assert schedule.retry_after("soon", now) is None
