@@ -100,17 +100,19 @@ def _jsonl(path: Path, start: int) -> Iterator[tuple[dict[str, Any] | None, str]
             for number, line in enumerate(file):
                 if number < start:
                     continue
-                if not line.strip():
-                    yield None, ""
-                    continue
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    yield None, f"line {number + 1} is not JSON ({str(error)[:100]})"
-                    continue
-                yield (row, "") if isinstance(row, dict) else (None, f"line {number + 1} is not a JSON object")
+                yield _json_row(line, number + 1)
         except (EOFError, OSError) as error:
             raise BadInputError(f"{path} is damaged: {error}") from error
+
+
+def _json_row(line: str, number: int) -> tuple[dict[str, Any] | None, str]:
+    if not line.strip():
+        return None, ""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return None, f"line {number} is not JSON ({str(error)[:100]})"
+    return (row, "") if isinstance(row, dict) else (None, f"line {number} is not a JSON object")
 
 
 def _csv(path: Path, start: int) -> Iterator[tuple[dict[str, Any] | None, str]]:
@@ -218,15 +220,30 @@ def _hugging_face(name: str) -> Source:
     repository, config = "/".join(parts[:2]), "/".join(parts[2:]) or None
     if not all(parts):
         raise UsageError(f"{name!r} names no data set: write hf:OWNER/NAME")
+    split = split or "train"
     try:
-        data = datasets.load_dataset(
-            repository, config, split=split or "train", streaming=True, revision=revision or None
-        )
+        builder = datasets.load_dataset_builder(repository, config, revision=revision or None)
+        files = builder.config.data_files
+        lines = builder.name == "json" and files is not None
+        if lines:
+            # Its reader of JSON turns dates into UTC and drops the zone, so only its lines are taken from it.
+            data = datasets.load_dataset("text", data_files=files, split=split, streaming=True)
+        else:
+            data = datasets.load_dataset(repository, config, split=split, streaming=True, revision=revision or None)
         first = next(iter(data), None)
     except Exception as error:  # the library raises whatever its hub client, parsers and loaders do
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise UsageError(
             f"the data set {name} cannot be had from its hub ({reason}): check the name and network, or import a file"
         ) from error
-    sample = hashlib.sha256(repr(first).encode()).hexdigest()
-    return Source(name, f"{name}:{sample}", lambda start: _items(((dict(row), "") for row in data.skip(start)), start))
+    if lines and first is not None and not first["text"].lstrip().startswith("{"):
+        raise UsageError(f"the JSON of {name} is not one object a line: make JSON Lines of it and import that file")
+    # The revision of a hub's files, the time of local ones: what was imported is told from what came later.
+    state = getattr(files.get(split), "origin_metadata", "") if files else ""
+    identity = hashlib.sha256(f"{state!r}\n{first!r}".encode()).hexdigest()
+
+    def rows(start: int) -> Iterator[tuple[dict[str, Any] | None, str]]:
+        for number, row in enumerate(data.skip(start), start + 1):
+            yield _json_row(row["text"], number) if lines else (dict(row), "")
+
+    return Source(name, f"{name}:{identity}", lambda start: _items(rows(start), start))
