@@ -34,6 +34,14 @@ from pipeline.temporal.plain import _One
 from pipeline.temporal.trending import boost_of, compare, score
 
 DECAYS, WINDOWS = (0.9, 0.95, 0.98, 0.99), (7, 30, 90, 365)
+# Shares of decay 0.95 and the windows of 30, 90 and 365 days.
+ENSEMBLES = {
+    "equal": (1, 1, 1, 1),
+    "long": (1, 1, 2, 4),
+    "year 5/8": (1, 1, 1, 5),
+    "year 3/4 + decay": (1, 0, 0, 3),
+    "year 9/10 + decay": (1, 0, 0, 9),
+}
 
 
 class News:
@@ -86,15 +94,14 @@ def idfs(news: News, day: dt.date, size: int) -> dict[str, np.ndarray]:
     for length, df, n in zip(WINDOWS, dense["window"], made.n_window, strict=True):
         found[f"window {length}"] = smoothed_idf(df, n)
     parts = [found["decay 0.95"], *(found[f"window {length}"] for length in (30, 90, 365))]
-    found["ensemble, equal"] = ensemble_idf(parts, [1, 1, 1, 1])
-    found["ensemble, long"] = ensemble_idf(parts, [1, 1, 2, 4])
-    found["ensemble, short"] = ensemble_idf(parts, [4, 2, 1, 1])
+    for name, shares in ENSEMBLES.items():
+        found[f"ensemble, {name}"] = ensemble_idf(parts, shares)
     return found
 
 
 def boosts(news: News, day: dt.date, tokenizer: Tokenizer, size: int, highest: float) -> np.ndarray:
     """Each token's boost as the product derives it, with ``boost_max`` = ``highest``."""
-    config = Config().temporal.model_copy(update={"boost_max": highest, "min_outlets": 1})
+    config = Config().temporal.model_copy(update={"boosts": True, "boost_max": highest, "min_outlets": 1})
     furthest = day - (config.past_days + 30) * ONE_DAY
     comparison = compare(_days(news.word_counts, furthest, day), day, config)
     scores = score(comparison, config)
@@ -182,7 +189,7 @@ def main() -> None:
             if news.names:
                 for highest in (1.25, 1.5, 2.0, 3.0):
                     lifted = boosts(news, before, tokenizer, size, highest)
-                    weightings[f"ensemble, equal, boosts to {highest}"] = weightings["ensemble, equal"] * lifted
+                    weightings[f"static, boosts to {highest}"] = weightings["static"] * lifted
             weightings = {name: weights * usable for name, weights in weightings.items()}
             for name, judged in judge(news, day, weightings, options.span, options.queries, tokenizer, 1.0).items():
                 values[name].append(judged)

@@ -45,10 +45,15 @@ class Retrained:
     generation: int | None
 
 
-def settle(ctx: Context, day: dt.date, known_by: dt.datetime | None = None) -> AsOf:
-    """The as-of of a day: known by ``known_by``, or by now with everything that is being written waited for."""
+def refuse_future(day: dt.date) -> None:
+    """UsageError for a day that has not begun: before anything is built for it."""
     if day > today():
         raise UsageError(f"{day} is in the future: nothing can be known of it yet")
+
+
+def settle(ctx: Context, day: dt.date, known_by: dt.datetime | None = None) -> AsOf:
+    """The as-of of a day: known by ``known_by``, or by now with everything that is being written waited for."""
+    refuse_future(day)
     now = ctx.store.settle()
     if known_by is not None and known_by > now:
         raise UsageError(
@@ -70,6 +75,7 @@ def publish_weights(ctx: Context, query_weights_id: int) -> bool:
 
 def learn(ctx: Context, day: dt.date, known_by: dt.datetime | None = None, progress: Progress = silent) -> Learned:
     """Counts, statistics, query weights and synonyms of a day."""
+    refuse_future(day)
     training.ensure_base(ctx, progress=progress)
     temporal.count_articles(ctx, progress=progress)
     as_of = settle(ctx, day, known_by)

@@ -1,16 +1,21 @@
-"""``garam base | learn | trends | series | synonyms | dataset | retrain``."""
+"""``garam base | learn | trends | series | drift | synonyms | dataset | retrain``."""
 
 from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.asof import parse_day
 from pipeline.cli.output import Day, Instant, Json, TerminalProgress, opened, print_facts, print_json, print_table
 
+if TYPE_CHECKING:
+    from pipeline.store.statistics import Trend
+
+First = Annotated[dt.date, typer.Option("--from", parser=parse_day, metavar="D", help="first day")]
+Last = Annotated[dt.date, typer.Option("--to", parser=parse_day, metavar="D", help="last day")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="also draw it to this .png or .svg file")]
 
 
@@ -30,43 +35,87 @@ def learn(context: typer.Context, day: Day, known_by: Instant = None, as_json: J
 
 
 def trends(
-    context: typer.Context, day: Day, known_by: Instant = None, plot: Plot = None, as_json: Json = False
+    context: typer.Context,
+    day: Day,
+    known_by: Instant = None,
+    korean: Annotated[bool, typer.Option("--korean", help="explain in Korean")] = False,
+    plot: Plot = None,
+    as_json: Json = False,
 ) -> None:
-    """What the news talks about more than before, with the evidence."""
+    """What the news talks about more than before, with the evidence; new words apart."""
     from pipeline import temporal
 
-    found = temporal.trends(opened(context), day, known_by)
-    if plot is not None:
-        temporal.plot_trends(found, plot)
+    ctx = opened(context)
+    found = temporal.trends(ctx, day, known_by)
+    if not found:
+        typer.echo(f"no trends of {day}: {temporal.no_trends(ctx, day, known_by)}", err=True)
+    elif plot is not None:
+        temporal.plot_trends(found, plot, title=f"Trends of {day}")
     if as_json:
         print_json(found)
         return
-    rows = [(t.rank, t.word, t.z, t.q_value, "new" if t.is_new else "", t.evidence["sentence"]) for t in found]
-    print_table(["rank", "word", "z", "q", "", "evidence"], rows, title=f"trends of {day}")
+    for what, new in (("trends", False), ("new words", True)):
+        told = [t for t in found if t.is_new == new]
+        rows = [
+            (t.rank, t.word, t.z, t.q_value, temporal.korean(t) if korean else t.evidence["sentence"]) for t in told
+        ]
+        if rows:
+            print_table(["rank", "word", "z", "q", "evidence"], rows, title=f"{what} of {day}")
+
+
+def _title(trend: Trend) -> str:
+    examples = trend.evidence["examples"]
+    return f"{examples[0]['title']} ({examples[0]['outlet']})" if examples else ""
 
 
 def series(
     context: typer.Context,
     words: Annotated[list[str], typer.Argument(help="one word or more")],
-    first: Annotated[dt.date, typer.Option("--from", parser=parse_day, metavar="D", help="first day")],
-    last: Annotated[dt.date, typer.Option("--to", parser=parse_day, metavar="D", help="last day")],
+    first: First,
+    last: Last,
+    known_by: Instant = None,
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
     """How often words were used, day by day."""
     from pipeline import temporal
 
-    found = temporal.series(opened(context), words, first, last)
-    if plot is not None:
-        temporal.plot_series(found, plot)
-    if as_json:
-        print_json(found)
-        return
+    found = temporal.series(opened(context), words, first, last, known_by)
     by_word: dict[str, dict[dt.date, int]] = {}
     for row in found:
         by_word.setdefault(row.word, {})[row.day] = row.stories
     days = sorted({row.day for row in found})
-    print_table(["day", *by_word], [(str(day), *(held.get(day, 0) for held in by_word.values())) for day in days])
+    lacking = (last - first).days + 1 - len(days)
+    if not days:
+        typer.echo(f"no article from {first} to {last} has been counted: the series is empty", err=True)
+    elif lacking:
+        typer.echo(f"{lacking} of the {lacking + len(days)} days have no article and are left out", err=True)
+    for word, held in by_word.items():
+        if not any(held.values()):
+            typer.echo(f"{word} is in no article of these days", err=True)
+    if plot is not None and days:
+        temporal.plot_series(found, plot)
+    if as_json:
+        print_json(found)
+    elif days:
+        print_table(["day", *by_word], [(str(day), *(held.get(day, 0) for held in by_word.values())) for day in days])
+
+
+def drift(context: typer.Context, first: First, last: Last, plot: Plot = None, as_json: Json = False) -> None:
+    """How much the language of the news moved, for each day that was learned."""
+    from pipeline import temporal
+
+    found = temporal.drift_of_days(opened(context), first, last)
+    if not found:
+        typer.echo(f"no day from {first} to {last} has been learned: `garam learn --day DAY` does it", err=True)
+    elif plot is not None:
+        temporal.plot_drift(found, plot)
+    if as_json:
+        print_json([{"day": day, **drift} for day, drift in found])
+    elif found:
+        shown = ("divergence", "usual_divergence", "divergence_z", "unseen_share", "tokens_per_word", "level", "reason")
+        headers = ["day", *(name.replace("_", " ") for name in shown)]
+        print_table(headers, [(str(day), *(drift[name] for name in shown)) for day, drift in found])
 
 
 def synonyms(context: typer.Context, day: Day, as_json: Json = False) -> None:
@@ -120,5 +169,5 @@ def retrain(
 
 def add_commands(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (base, learn, trends, series, synonyms, dataset, retrain):
+    for command in (base, learn, trends, series, drift, synonyms, dataset, retrain):
         app.command()(command)

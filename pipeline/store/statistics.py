@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.engine import Connection
 
 from pipeline.asof import AsOf
@@ -25,8 +25,9 @@ class Trend:
     """A trending word or phrase of a day. ``boost`` is 1 where the calendar explains it or boosts are off.
 
     ``evidence``: stories, of_stories, past_stories, of_past_stories, articles, outlets, lift, surprise (what ``rank``
-    follows), first_seen (day), days, burst_since (day or None), calendar (a sentence or None), parts (words shown as
-    part of it), phrases (longer ones shown with it), examples ([{article_id, title, day, outlet}]), sentence.
+    follows), first_seen (day), days, burst_since (day or None), calendar (a sentence or None), year_ago ([stories with
+    it, stories] or None), parts (words shown as part of it), phrases (longer ones shown with it), examples
+    ([{article_id, title, day, outlet}]), sentence.
     """
 
     rank: int
@@ -172,6 +173,17 @@ def newest(
     if known_by is not None:
         query = query.where(_S.known_by <= known_by)
     return conn.execute(query.order_by(_S.day.desc(), _S.known_by.desc(), _S.id.desc()).limit(1)).scalar_one_or_none()
+
+
+def drifts(
+    conn: Connection, first: dt.date, last: dt.date, known_by: dt.datetime | None = None
+) -> list[tuple[dt.date, dict[str, Any]]]:
+    """(day, drift) of the newest statistics of each day of ``first..last`` that has some, oldest first."""
+    query = sa.select(_S.day, _S.drift).where(_S.day >= first, _S.day <= last)
+    if known_by is not None:
+        query = query.where(_S.known_by <= known_by)
+    query = query.ext(distinct_on(_S.day)).order_by(_S.day, _S.known_by.desc(), _S.id.desc())
+    return [(day, drift or {}) for day, drift in conn.execute(query)]
 
 
 def trends_of(conn: Connection, statistics_id: int) -> list[Trend]:

@@ -13,7 +13,7 @@ from pipeline.lazy import attributes
 
 if TYPE_CHECKING:
     from pipeline.temporal.counting import CountReport, count_articles
-    from pipeline.temporal.history import SeriesRow, series, trends
+    from pipeline.temporal.history import SeriesRow, drift_of_days, no_trends, series, trends
     from pipeline.temporal.learn import learn_statistics
     from pipeline.temporal.plain import (
         TrendingToken,
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
         calculate_windowed_idf,
         detect_trending_tokens,
     )
-    from pipeline.temporal.plots import plot_series, plot_trends
+    from pipeline.temporal.plots import plot_drift, plot_series, plot_trends
+    from pipeline.temporal.sentences import korean
     from pipeline.temporal.weights import make_query_weights
 
 _HOME = {
@@ -32,10 +33,14 @@ _HOME = {
     "learn_statistics": "learn",
     "make_query_weights": "weights",
     "SeriesRow": "history",
+    "drift_of_days": "history",
+    "no_trends": "history",
     "series": "history",
     "trends": "history",
+    "plot_drift": "plots",
     "plot_series": "plots",
     "plot_trends": "plots",
+    "korean": "sentences",
     "TrendingToken": "plain",
     "analyze_token_frequency_over_time": "plain",
     "calculate_ensemble_idf": "plain",
@@ -54,8 +59,12 @@ __all__ = [
     "calculate_windowed_idf",
     "count_articles",
     "detect_trending_tokens",
+    "drift_of_days",
+    "korean",
     "learn_statistics",
     "make_query_weights",
+    "no_trends",
+    "plot_drift",
     "plot_series",
     "plot_trends",
     "series",

@@ -48,13 +48,14 @@ def year_ago(word_id: int, by_day: Mapping[dt.date, Counts], recent: list[dt.dat
     return sum(int(c.at(ids)[0]) for c in days), sum(c.n_stories for c in days)
 
 
-def explanation(
-    word: str, word_id: int, by_day: Mapping[dt.date, Counts], recent: list[dt.date], share: float
-) -> str | None:
-    """Why the calendar explains a word that ``share`` of the recent stories mention, as a sentence; None if not."""
+def explanation(word: str, ago: tuple[int, int], share: float) -> str | None:
+    """Why the calendar explains a word that ``share`` of the recent stories mention, as a sentence; None if not.
+
+    ``ago`` is what `year_ago` says of it.
+    """
     if named(word):
         return f"{word} belongs to the calendar: its boost is left out"
-    had, stories = year_ago(word_id, by_day, recent)
+    had, stories = ago
     if stories and had >= 3 and had / stories >= 0.5 * share:
         return f"{word} was in {had} of {stories} stories around the same days a year ago: its boost is left out"
     return None

@@ -16,7 +16,7 @@ from pipeline.config.temporal import TemporalConfig
 from pipeline.store import counts as store
 from pipeline.store import statistics
 from pipeline.store.statistics import Head, Trend
-from pipeline.temporal import calendar
+from pipeline.temporal import calendar, sentences
 from pipeline.temporal.grouping import Entry, group
 from pipeline.temporal.idf import RunningSums
 from pipeline.temporal.trending import Comparison, Scores, boost_of, last_burst
@@ -80,9 +80,8 @@ def _trend(
     # A burst counts as lasting while it reaches into the recent days: a single day without the word ends a state.
     since = days[burst[0]] if burst is not None and days[burst[1]] >= start else None
     first = dt.date.fromordinal(int(store.look_up(seen.ids, seen.first, id_)[0]))
-    by_calendar = calendar.explanation(
-        entry.word, int(id_[0]), comparison.by_day, comparison.recent_days, y1 / recent.n_stories
-    )
+    ago = calendar.year_ago(int(id_[0]), comparison.by_day, comparison.recent_days)
+    by_calendar = calendar.explanation(entry.word, ago, y1 / recent.n_stories)
     strength = float(scores.surprise[index])
     # What has been trending for longer than the recent days begins to fade.
     age = (start - (since or start)).days
@@ -100,11 +99,12 @@ def _trend(
         "first_seen": first.isoformat(),
         "burst_since": since.isoformat() if since else None,
         "calendar": by_calendar,
+        "year_ago": list(ago) if by_calendar and not calendar.named(entry.word) else None,
         "parts": entry.parts[:_DETAILS],
         "phrases": entry.phrases[:_DETAILS],
         "examples": _examples(entry.word, heads, config.examples),
     }
-    evidence["sentence"] = _sentence(entry.word, evidence, is_new)
+    evidence["sentence"] = sentences.english(entry.word, evidence, is_new)
     boost = 1.0 if by_calendar else boost_of(strength, age, config)
     return Trend(rank, entry.word, float(scores.z[index]), float(scores.q[index]), boost, is_new, evidence)
 
@@ -141,19 +141,3 @@ def _finder(word: str) -> Callable[[str], bool]:
     edge = "(?<![A-Z0-9]){}(?![A-Z0-9])" if word.isascii() else "{}"
     pattern = re.compile(edge.format("[- ]?".join(map(re.escape, word.replace(" ", "").replace("-", "")))))
     return lambda text: pattern.search(text.upper()) is not None
-
-
-def _sentence(word: str, evidence: dict[str, Any], is_new: bool) -> str:
-    days = evidence["days"]
-    when = "the last day" if days == 1 else f"the last {days} days"
-    outlets = evidence["outlets"]
-    text = f"{word}: {evidence['stories']} of {evidence['of_stories']} stories of {when} from {outlets} outlet"
-    text += "s" if outlets != 1 else ""
-    if is_new:
-        text += f", never seen before {evidence['first_seen']}"
-    else:
-        text += f", {evidence['past_stories']} of {evidence['of_past_stories']} before"
-        text += f" ({evidence['lift']:.1f} times as often)"
-    if evidence["burst_since"]:
-        text += f", in a burst since {evidence['burst_since']}"
-    return text + (f"; {evidence['calendar']}" if evidence["calendar"] else "")

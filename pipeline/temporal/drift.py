@@ -1,8 +1,8 @@
 """How much the language of the news moved: one row of numbers a day, with an alarm level.
 
-Divergence is Jensen-Shannon's (base 2, so 0 to 1) between the tokens of the recent days and those of the weeks before,
-set against its own values at earlier stretches of the same length; tokens per word tells when the vocabulary has to
-cut the news into ever smaller pieces.
+Divergence is Jensen-Shannon's (base 2, so 0 to 1) between the tokens of the last week and those of the weeks before,
+set against its own values at earlier weeks: of single days it says how many articles they have (a Sunday's words are
+fewer), and which weekday it is. Tokens per word tells when the vocabulary has to cut the news into ever smaller pieces.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pipeline.config.temporal import TemporalConfig
 from pipeline.store.counts import Counts
 from pipeline.temporal.idf import ONE_DAY, Floats
 
+_WEEK = 7  # days of a stretch
 _EARLIER = 8  # stretches before the recent one that say what is usual
 _LEAST = 4  # of them, before anything can be called unusual
 
@@ -37,29 +38,28 @@ def jensen_shannon(p: NDArray[Any], q: NDArray[Any]) -> float:
     return (against(a) + against(b)) / 2
 
 
-def reach(length: int, config: TemporalConfig) -> int:
-    """Days before the day itself that `measure` reads, for recent stretches of ``length`` days."""
-    return length * (_EARLIER + 1) + 7 * config.drift_weeks
+def reach(config: TemporalConfig) -> int:
+    """Days before the day itself that `measure` reads."""
+    return _WEEK * (_EARLIER + 1 + config.drift_weeks)
 
 
 def measure(
     tokens: Mapping[dt.date, Counts],
     day: dt.date,
-    length: int,
     unseen: tuple[int, int],
     config: TemporalConfig,
 ) -> dict[str, Any]:
-    """Drift of the ``length`` days up to ``day``; ``unseen`` is (new words, words) of those days.
+    """Drift of the week up to ``day``; ``unseen`` is (new words, words) of the recent days.
 
     Keys: divergence, usual_divergence, divergence_z (None while there is too little to compare with), unseen_share,
     tokens_per_word, usual_tokens_per_word, level (quiet, watch, alarm) and reason, a sentence.
     """
     series = []
     for back in range(_EARLIER + 1):
-        end = day - back * length * ONE_DAY
-        start = end - length * ONE_DAY
+        end = day - back * _WEEK * ONE_DAY
+        start = end - _WEEK * ONE_DAY
         now = _between(tokens, start, end)
-        before = _between(tokens, start - 7 * config.drift_weeks * ONE_DAY, start)
+        before = _between(tokens, start - _WEEK * config.drift_weeks * ONE_DAY, start)
         ids = np.union1d(now.ids, before.ids)
         series.append(jensen_shannon(now.at(ids), before.at(ids)) if now.n_stories and before.n_stories else None)
         if back == 0:
@@ -100,5 +100,5 @@ def _level(z: float | None, rise: float, config: TemporalConfig) -> tuple[str, s
     if moved:
         return "watch", f"the language moved {z:.1f} standard deviations more than usual"
     if z is None:
-        return "quiet", "too few earlier days to say what is usual"
+        return "quiet", "too few earlier weeks to say what is usual"
     return "quiet", "the language moved as it usually does"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.asof import today
 from pipeline.errors import RefusedError, UsageError
 from pipeline.store import counts as store
 from pipeline.store import statistics
@@ -39,13 +40,12 @@ def series(
     A word that was never in the news has rows of 0. Raises UsageError when no word is given or the range is backwards,
     RefusedError before anything is counted.
     """
-    if not words:
-        raise UsageError("name a word whose series you want, such as: garam series 코로나19")
-    if first > last:
-        raise UsageError(f"the range ends ({last}) before it begins ({first})")
     from pipeline.text.words import canonical
 
-    names = list(dict.fromkeys(canonical(word) for word in words))
+    names = list(dict.fromkeys(name for name in map(canonical, words) if name))
+    if not names:
+        raise UsageError("name a word whose series you want, such as: garam series 코로나19")
+    _check(first, last)
     with ctx.store.begin() as conn:
         version = next((v for v in store.versions(conn, "word") if v.ready_at), None)
         if version is None:
@@ -66,13 +66,42 @@ def series(
     return [row for name in names for row in rows[name]]
 
 
+def _check(first: dt.date, last: dt.date) -> None:
+    if first > last:
+        raise UsageError(f"the range ends ({last}) before it begins ({first})")
+    if first > today():
+        raise UsageError(f"{first} is in the future: today is {today()} in Seoul")
+
+
 def trends(ctx: Context, day: dt.date, known_by: dt.datetime | None = None) -> list[Trend]:
     """The trends of a day, as the newest statistics of that day (known by then) hold them; may be empty.
 
-    Raises UsageError when that day has no statistics.
+    Raises UsageError when that day has no statistics, or has not begun.
     """
+    if day > today():
+        raise UsageError(f"{day} is in the future: nobody knows its trends yet")
     with ctx.store.begin() as conn:
         found = statistics.newest(conn, day, known_by)
         if found is None:
             raise UsageError(f"there are no statistics of {day}: run `garam learn --day {day}`")
         return statistics.trends_of(conn, found)
+
+
+def no_trends(ctx: Context, day: dt.date, known_by: dt.datetime | None = None) -> str:
+    """Why a day that has statistics has no trend, as a sentence."""
+    with ctx.store.begin() as conn:
+        found = statistics.newest(conn, day, known_by)
+        summary = statistics.get(conn, found).summary if found is not None else {}
+    least, stories = ctx.config.temporal.min_lift, summary.get("recent_stories", 0)
+    return (
+        summary.get("note") or f"none of the words in {stories} recent stories is {least:g} times as frequent as before"
+    )
+
+
+def drift_of_days(
+    ctx: Context, first: dt.date, last: dt.date, known_by: dt.datetime | None = None
+) -> list[tuple[dt.date, dict[str, Any]]]:
+    """The drift of each day of ``first..last`` that was learned, from its newest statistics (see `temporal.drift`)."""
+    _check(first, last)
+    with ctx.store.begin() as conn:
+        return statistics.drifts(conn, first, last, known_by)

@@ -94,13 +94,11 @@ def compute(
     start = as_of.day - (comparison.length - 1) * ONE_DAY
     trends = describe(conn, as_of, word.id, comparison, scores, words, start, config)
 
-    reach = max(drift.reach(comparison.length, config), comparison.length)
+    reach = max(drift.reach(config), comparison.length)
     token_days = dict(store.read_days(conn, token.id, as_of.day - reach * ONE_DAY, as_of.day, as_of.known_by))
     recent_tokens = Counts.union([c for d, c in sorted(token_days.items()) if d >= start])
     seen_first = store.look_up(words.ids, words.first, comparison.recent.ids) >= start.toordinal()
-    moved = drift.measure(
-        token_days, as_of.day, comparison.length, (int(seen_first.sum()), len(comparison.recent.ids)), config
-    )
+    moved = drift.measure(token_days, as_of.day, (int(seen_first.sum()), len(comparison.recent.ids)), config)
 
     arrays = idf_arrays(tokens, vocabulary, config)
     arrays["recent_df"] = recent_tokens.at(np.arange(vocabulary, dtype=np.int64))

@@ -114,11 +114,12 @@ def detect_trending_tokens(
     """Tokens of the last ``recent_days`` days that are more frequent than before, strongest first, with their boosts.
 
     Log-odds with an informative prior and Benjamini-Hochberg, as `pipeline.temporal.trending` says; floors and
-    strengths come from ``config`` (section ``temporal``; defaults without). Empty when there is no past.
+    strengths come from ``config`` (section ``temporal``; without it its defaults, but with boosts). Empty when there is
+    no past.
     """
     if recent_days < 1:
         raise UsageError(f"recent_days is {recent_days}: it must be 1 or more")
-    config = config or TemporalConfig(past_days=36_500)
+    config = config or TemporalConfig(past_days=36_500, boosts=True)
     corpus = _count(documents, dates, tokenizer, as_of)
     comparison = compare(corpus.by_day, corpus.day, config, recent_days)
     scores = score(comparison, config)

@@ -6,6 +6,7 @@ text as text (the viewer's fonts draw it), and a png is refused with the sentenc
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,31 @@ def plot_series(rows: Sequence[SeriesRow], path: Path | str, *, title: str = "")
         axes.set_ylabel("stories that mention it, %")
         axes.set_ylim(bottom=0)
         axes.legend()
+        axes.set_title(title)
+        figure.autofmt_xdate()
+        figure.tight_layout()
+    return Path(path)
+
+
+def plot_drift(rows: Sequence[tuple[dt.date, dict[str, Any]]], path: Path | str, *, title: str = "Drift") -> Path:
+    """Each day's divergence beside what was usual then, and tokens per word; returns the file's path."""
+    if not rows:
+        raise UsageError("no day of this range was learned: nothing to draw")
+    days = [day for day, _ in rows]
+    with _figure(path, 4.0) as (figure, axes):
+        for key, style in (("divergence", "tab:blue"), ("usual_divergence", "tab:grey")):
+            axes.plot(days, [drift[key] for _, drift in rows], marker=".", color=style, label=key.replace("_", " "))
+        loud = [(day, drift["divergence"]) for day, drift in rows if drift["level"] != "quiet"]
+        axes.scatter(
+            [day for day, _ in loud], [value for _, value in loud], color="tab:red", zorder=3, label="not quiet"
+        )
+        axes.set_ylabel("Jensen-Shannon divergence, bits")
+        axes.set_ylim(bottom=0)
+        other = axes.twinx()
+        fertility = [drift["tokens_per_word"] for _, drift in rows]
+        other.plot(days, fertility, marker=".", color="tab:orange", label="tokens per word (right)")
+        lines = [*axes.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]]
+        axes.legend(lines, [line.get_label() for line in lines])
         axes.set_title(title)
         figure.autofmt_xdate()
         figure.tight_layout()

@@ -5,6 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +23,18 @@ from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.store import statistics as store
 from pipeline.store.schema import count_sums
-from pipeline.temporal import count_articles, learn_statistics, make_query_weights, series, trends
+from pipeline.temporal import (
+    count_articles,
+    counting,
+    drift_of_days,
+    korean,
+    learn_statistics,
+    make_query_weights,
+    no_trends,
+    series,
+    trends,
+)
+from pipeline.text import words
 from tests.temporal_data import Given, open_context, put_articles, put_base, remove_article
 
 DAY = dt.date(2026, 2, 2)
@@ -160,7 +176,7 @@ def test_a_word_that_comes_becomes_a_trend_with_evidence_and_a_boost(context):
     put_articles(context, past + new)
     count_articles(context)
     config = Config.model_validate(
-        SMALL.model_dump() | {"temporal": SMALL.temporal.model_dump() | {"trend_stories": 10}}
+        SMALL.model_dump() | {"temporal": SMALL.temporal.model_dump() | {"trend_stories": 10, "boosts": True}}
     )
     object.__setattr__(context, "config", config.model_copy(update={"storage": context.config.storage}))
     learned = learn_statistics(context, AsOf(DAY, context.store.settle()))
@@ -214,3 +230,127 @@ def test_series_has_every_day_with_articles_and_words_as_people_type_them(contex
         series(context, [], DAY, DAY)
     with pytest.raises(UsageError):
         series(context, ["금리"], DAY, DAY - dt.timedelta(days=1))
+
+
+def numbers(ctx, learned: int) -> str:
+    with ctx.store.begin() as conn:
+        return store.get(conn, learned).content_hash
+
+
+def test_killed_and_twice_at_once_the_statistics_are_the_same(context, database: str, tmp_path: Path):
+    put_articles(context, [Given(DAY - dt.timedelta(days=n % 60), "금리 인하 반도체") for n in range(180)])
+    count_articles(context)
+    as_of = AsOf(DAY, context.store.settle())
+    code = (
+        "import datetime as dt, pathlib, time\n"
+        "from pipeline.asof import AsOf; from pipeline.context import Context; from pipeline.temporal import learn\n"
+        "def stop(*_, **__): pathlib.Path('reached').touch(); time.sleep(60)\n"
+        "learn.statistics.add = stop\n"
+        f"learn.learn_statistics(Context.open('small.yaml'), AsOf(dt.date({DAY:%Y, %-m, %-d}), "
+        f"dt.datetime.fromisoformat('{as_of.known_by.isoformat()}')))"
+    )
+    (tmp_path / "small.yaml").write_text(json.dumps(context.config.model_dump(mode="json")), encoding="utf-8")
+    environment = os.environ | {
+        "GARAM_DATABASE_URL": database,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    }
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "reached").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    assert (tmp_path / "reached").exists()
+    process.kill()
+    process.wait()
+    other = open_context(database, tmp_path, context.config)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda ctx: learn_statistics(ctx, as_of), (context, other))
+    assert first == second
+    wanted = numbers(context, first)
+    with context.store.begin() as conn:
+        for name in ("trends", "statistics", "count_sums"):
+            conn.execute(sa.text(f"DELETE FROM {name}"))
+    assert numbers(other, learn_statistics(other, as_of)) == wanted, "with nothing kept"
+    other.store.close()
+
+
+def test_the_old_numbers_serve_until_a_new_analyser_has_recounted(context, monkeypatch: pytest.MonkeyPatch):
+    put_articles(context, [Given(DAY - dt.timedelta(days=n % 4), "금리 인하") for n in range(12)])
+    count_articles(context)
+    as_of = AsOf(DAY, context.store.settle())
+    old = learn_statistics(context, as_of)
+    rows = series(context, ["금리"], DAY, DAY)
+    real, done = counting._count_groups, []
+
+    def interrupted(*args):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(real(*args))
+        return done[-1]
+
+    monkeypatch.setattr(words, "RULES", 999)
+    monkeypatch.setattr(counting, "_count_groups", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        count_articles(context)
+    assert done, "the recount had begun"
+    assert learn_statistics(context, as_of) == old
+    assert series(context, ["금리"], DAY, DAY) == rows
+    monkeypatch.setattr(counting, "_count_groups", real)
+    assert count_articles(context).word_articles == 12 - sum(sum(counts) for counts in done)
+    new = learn_statistics(context, as_of)
+    assert new != old
+    assert series(context, ["금리"], DAY, DAY, as_of.known_by) == rows, "counted again with the old times"
+    with context.store.begin() as conn:
+        assert np.array_equal(store.get(conn, new).arrays["ensemble_idf"], store.get(conn, old).arrays["ensemble_idf"])
+
+
+@pytest.mark.parametrize(
+    ("given_", "note"),
+    [([Given(DAY, "금리")], "nothing to compare"), ([Given(DAY, "금리 인하", "같은 글")] * 40, "nothing to compare")],
+)
+def test_one_article_and_the_same_text_forty_times_have_no_trend_and_say_why(context, given_, note):
+    put_articles(context, given_)
+    count_articles(context)
+    learned = learn_statistics(context, AsOf(DAY, context.store.settle()))
+    make_query_weights(context, learned)
+    assert trends(context, DAY) == []
+    assert note in no_trends(context, DAY)
+    assert drift_of_days(context, DAY, DAY)[0][1]["level"] == "quiet"
+
+
+def test_a_missing_day_and_a_day_like_any_other_say_so(context):
+    ordinary = [
+        Given(DAY - dt.timedelta(days=n), "금리 인하 반도체 수출", "소식", f"매체{n % 3}") for n in range(40) if n != 1
+    ]
+    put_articles(context, ordinary * 3)
+    count_articles(context)
+    known = context.store.settle()
+    for day in (DAY, DAY - dt.timedelta(days=1)):
+        learn_statistics(context, AsOf(day, known))
+        assert trends(context, day) == []
+        assert "times as frequent" in no_trends(context, day)
+    with pytest.raises(UsageError, match="future"):
+        trends(context, dt.date(2999, 1, 1))
+    with pytest.raises(UsageError, match="future"):
+        series(context, ["금리"], dt.date(2999, 1, 1), dt.date(2999, 1, 2))
+    assert series(context, ["금리"], DAY - dt.timedelta(days=1), DAY - dt.timedelta(days=1)) == []
+
+
+def test_examples_come_from_openings_where_no_title_has_the_word_and_latin_letters_stand_alone(context):
+    past = [Given(DAY - dt.timedelta(days=n), "금리 인하", "평범한 소식", f"매체{n % 3}") for n in range(3, 60)] * 3
+    put_articles(
+        context,
+        past
+        + [Given(DAY, f"선급협회 KR 인증 {n}", f"배 소식 {n}", f"매체{n % 3}") for n in range(9)]
+        + [Given(DAY, "금리", "KKR 투자", "매체1")],
+    )
+    count_articles(context)
+    config = SMALL.temporal.model_copy(update={"trend_stories": 5})
+    object.__setattr__(context, "config", context.config.model_copy(update={"temporal": config}))
+    learn_statistics(context, AsOf(DAY, context.store.settle()))
+    found = {t.word: t for t in trends(context, DAY)}
+    told = next(t for word, t in found.items() if "KR" in word)
+    titles = [example["title"] for example in told.evidence["examples"]]
+    assert len(titles) == 3
+    assert all(title.startswith("배 소식") for title in titles)
+    assert "최근 하루" in korean(told)
+    assert korean(told).startswith(f"{told.word}: ")

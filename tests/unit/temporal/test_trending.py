@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import math
 
@@ -150,7 +151,7 @@ def test_a_burst_is_found_where_it_was_put():
 
 
 def test_a_boost_is_bounded_and_fades():
-    config = TemporalConfig(boost_max=2.0, boost_half_life_days=10)
+    config = TemporalConfig(boosts=True, boost_max=2.0, boost_half_life_days=10)
     assert boost_of(1e6, 0, config) == pytest.approx(2.0)
     assert boost_of(8.0, 0, config) < 2.0
     assert boost_of(1e6, 10, config) == pytest.approx(1.5)
@@ -235,16 +236,23 @@ def test_drift_raises_the_level_when_the_language_changes():
     from pipeline.temporal.plain import _count
 
     rng = np.random.default_rng(3)
-    documents, dates = corpus(rng, 60, 30, 400)
+    documents, dates = corpus(rng, 100, 8, 400)
     same = _count(documents, dates, None, DAY).by_day
-    quiet = measure(same, DAY, 1, (0, 400), TemporalConfig())
+    quiet = measure(same, DAY, (0, 400), TemporalConfig())
     assert quiet["level"] == "quiet"
-    changed = [[f"x{w}" for w in d] if (DAY - day).days == 0 else d for d, day in zip(documents, dates, strict=True)]
-    moved = measure(_count(changed, dates, None, DAY).by_day, DAY, 1, (400, 400), TemporalConfig())
+    changed = [[f"x{w}" for w in d] if (DAY - day).days < 7 else d for d, day in zip(documents, dates, strict=True)]
+    moved = measure(_count(changed, dates, None, DAY).by_day, DAY, (400, 400), TemporalConfig())
     assert moved["level"] == "watch"
     assert moved["divergence"] == pytest.approx(1)
     assert moved["unseen_share"] == 1
-    empty = measure({}, DAY, 1, (0, 0), TemporalConfig())
+    pieces = {
+        day: dataclasses.replace(counts, terms=int(1.1 * counts.terms)) if (DAY - day).days < 7 else counts
+        for day, counts in same.items()
+    }
+    alarm = measure(pieces, DAY, (0, 400), TemporalConfig())
+    assert alarm["level"] == "alarm"
+    assert "new vocabulary" in alarm["reason"]
+    empty = measure({}, DAY, (0, 0), TemporalConfig())
     assert empty["level"] == "quiet"
     assert empty["divergence"] is None
 
