@@ -2,7 +2,8 @@
 
 Files only, no database: builds the training set from the file, the base model unless ``--base`` names one, trains, and
 leaves a folder that transformers and sentence-transformers load. Killed, the same command with ``--resume`` goes on
-from its last checkpoint and ends with the same weights.
+from its last checkpoint and ends with the same weights. On several GPUs the same command behind
+``accelerate launch --num_processes N``: every step is the one that a single process would take.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     """The command: 0 done, 1 refused or failed, 2 wrong use."""
     options = _parser().parse_args(arguments)
     try:
-        print(f"model in {run(options)}")
+        output = run(options)
+        if os.environ.get("RANK", "0") == "0":
+            print(f"model in {output}")
     except GaramError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return error.exit_code
@@ -39,26 +42,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> Path:
     """Training set, base, training; the model's folder."""
-    from pipeline.dataset import make_training_set
     from pipeline.training import train
+    from pipeline.training.processes import Processes
 
     config: Config = load(options.config)
     changed = {name: value for name in ("steps", "seed") if (value := getattr(options, name)) is not None}
     settings = type(config.training).model_validate(config.training.model_dump() | changed)
     output: Path = options.output
     work = output.with_name(f".{output.name}.work")
-    if (output / "card.json").exists() and not options.resume:
-        raise UsageError(f"{output} holds a trained model already: name another folder, or delete it")
     if (output / "card.json").exists():
-        return output
-    if not options.resume:
-        shutil.rmtree(work, ignore_errors=True)
-    articles = _articles(options.corpus)
+        if options.resume:
+            return output
+        raise UsageError(f"{output} holds a trained model already: name another folder, or delete it")
+    processes = Processes()
     bar = _Bar()
-    made = make_training_set(articles, as_of=max(a.day for a in articles), settings=config.dataset, progress=bar)
-    made.write(work / "trainingset")
-    print(f"{made.report['examples']} examples of {made.report['articles_used']} articles: {made.report['kinds']}")
-    base: Path = options.base or _base(config, [config.encoder.document_text(a.text) for a in articles], work, bar)
+    base: Path = options.base or work / "base"
+    if processes.main:
+        if not options.resume:
+            shutil.rmtree(work, ignore_errors=True)
+        _prepare(options, config, work, bar)
+    processes.wait()
     result = train(
         work / "trainingset",
         base,
@@ -70,11 +73,24 @@ def run(options: argparse.Namespace) -> Path:
         facts={"parent": str(base)},
         encoding=config.encoder,
     )
-    shutil.copyfile(work / "trainingset" / "report.json", output / "data.json")
-    shutil.rmtree(work, ignore_errors=True)
-    bar.end()
-    print(f"{result.steps} steps in {result.seconds:.0f} s; loss curves in {output / 'curves.svg'}")
+    if processes.main:
+        shutil.copyfile(work / "trainingset" / "report.json", output / "data.json")
+        shutil.rmtree(work, ignore_errors=True)
+        bar.end()
+        print(f"{result.steps} steps in {result.seconds:.0f} s; loss curves in {output / 'curves.svg'}")
     return output
+
+
+def _prepare(options: argparse.Namespace, config: Config, work: Path, bar: _Bar) -> None:
+    """The training set and, unless one is named, the base, in the work folder."""
+    from pipeline.dataset import make_training_set
+
+    articles = _articles(options.corpus)
+    made = make_training_set(articles, as_of=max(a.day for a in articles), settings=config.dataset, progress=bar)
+    made.write(work / "trainingset")
+    print(f"{made.report['examples']} examples of {made.report['articles_used']} articles: {made.report['kinds']}")
+    if options.base is None:
+        _base(config, [config.encoder.document_text(a.text) for a in articles], work, bar)
 
 
 def _base(config: Config, texts: list[str], work: Path, bar: _Bar) -> Path:

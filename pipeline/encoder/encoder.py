@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipeline.encoder import folder as files
 from pipeline.encoder.lexical import LexicalFloor
+from pipeline.encoder.memory import out_of_memory
 from pipeline.encoder.module import SparseDocumentEncoder, bf16_is_fast
 from pipeline.encoder.vocabulary import blocked_tokens, vocabulary_hash
 from pipeline.errors import BadInputError, CorruptArtifactError
@@ -139,9 +140,10 @@ class Encoder:
             raise CorruptArtifactError(f"{place} was saved with another tokenizer than it holds: save it again.")
         return encoder
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, beside: Mapping[str, str] | None = None) -> None:
         """Write the encoder as one folder, all or nothing; see ``pipeline.encoder.folder`` for its layout.
 
+        ``beside`` are texts by file name that belong to it (a card, a picture): whoever finds the one finds the other.
         Raises BadInputError where the place cannot be written or the disk is full.
         """
         with files.atomic_folder(Path(folder)) as work:
@@ -164,6 +166,8 @@ class Encoder:
             save_file({"weight": weights}, str(work / files.QUERY_MODULE / "model.safetensors"), {"format": "pt"})
             idf = {token: float(weight) for token, weight in zip(self.vocabulary, self.query_weights, strict=True)}
             files.write_json(work / "idf.json", idf, indent=0)
+            for name, text in (beside or {}).items():
+                (work / name).write_text(text, "utf-8")
             facts = {"vocabulary_hash": self.vocabulary_hash, "max_length": self.max_length}
             files.write_manifest(work, {**self.facts, **facts})
 
@@ -256,7 +260,7 @@ class Encoder:
 
         Texts are encoded in batches of about equal length, longest first (so memory trouble shows at once).
         ``progress(done, total)`` is called after each batch; ``max_active`` keeps the largest weights of a document.
-        Raises BadInputError where memory does not suffice.
+        Raises BadInputError where memory does not suffice for a single text.
         """
         tokens = self.tokens(texts)
         order = sorted(range(len(texts)), key=lambda index: -len(tokens[index]))
@@ -266,21 +270,9 @@ class Encoder:
         try:
             for start in range(0, len(order), batch_size):
                 part = order[start : start + batch_size]
-                with torch.inference_mode(), self.autocast():
-                    weights = self.module(*self.padded([tokens[index] for index in part])).float()
-                    if self.lexical is not None:
-                        floor = torch.from_numpy(self.lexical_floor([texts[index] for index in part]).toarray())
-                        weights = torch.maximum(weights, floor.to(weights.device))
-                    if max_active is not None and max_active < weights.shape[1]:
-                        kept = weights.topk(max_active, dim=1)
-                        weights = torch.zeros_like(weights).scatter_(1, kept.indices, kept.values)
-                pieces.append(sp.csr_matrix(weights.float().cpu().numpy()))
+                pieces += self._weights([texts[i] for i in part], [tokens[i] for i in part], max_active)
                 if progress:
                     progress(min(start + batch_size, len(order)), len(order))
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise BadInputError(
-                f"Memory does not suffice for {batch_size} texts of {self.max_length} tokens: use a smaller batch_size."
-            ) from error
         finally:
             self.module.train(training)
         if not pieces:
@@ -288,6 +280,32 @@ class Encoder:
         back = np.empty(len(order), np.int64)
         back[np.asarray(order, np.int64)] = np.arange(len(order))
         return sp.csr_matrix(sp.vstack(pieces, format="csr")[back])
+
+    def _weights(
+        self, texts: Sequence[str], tokens: Sequence[list[int]], max_active: int | None
+    ) -> list[sp.csr_matrix]:
+        """Rows of some documents, in order; encoded half by half where memory does not suffice for all at once."""
+        try:
+            with torch.inference_mode(), self.autocast():
+                weights = self.module(*self.padded(tokens)).float()
+                if self.lexical is not None:
+                    floor = torch.from_numpy(self.lexical_floor(texts).toarray())
+                    weights = torch.maximum(weights, floor.to(weights.device))
+                if max_active is not None and max_active < weights.shape[1]:
+                    kept = weights.topk(max_active, dim=1)
+                    weights = torch.zeros_like(weights).scatter_(1, kept.indices, kept.values)
+            return [sp.csr_matrix(weights.float().cpu().numpy())]
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            if len(texts) == 1:
+                raise BadInputError(
+                    f"Memory does not suffice for one text of {len(tokens[0])} tokens: free some, or lower max_length."
+                ) from error
+        # Here the error is gone, and with it what it kept in memory.
+        half = len(texts) // 2
+        first = self._weights(texts[:half], tokens[:half], max_active)
+        return first + self._weights(texts[half:], tokens[half:], max_active)
 
 
 def _read_weights(place: Path) -> NDArray[np.float32] | None:

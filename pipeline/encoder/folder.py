@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from pipeline.errors import BadInputError, CorruptArtifactError
 
 MANIFEST = "garam.json"
@@ -28,10 +30,15 @@ _MODULES = "sentence_transformers.sparse_encoder.modules"
 _ROUTER = "sentence_transformers.base.modules.router.Router"
 
 
+def as_json(value: Any, indent: int | None = 2) -> str:
+    """``value`` as the JSON that the folder's files hold."""
+    return json.dumps(value, ensure_ascii=False, indent=indent) + "\n"
+
+
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write ``value`` as UTF-8 JSON, making the folder it goes into."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=indent) + "\n", "utf-8")
+    path.write_text(as_json(value, indent), "utf-8")
 
 
 def sha256_file(path: Path) -> str:
@@ -64,8 +71,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
         else:
             work.rename(target)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise BadInputError(f"{target} could not be saved ({reason}): free some space and save again.") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)

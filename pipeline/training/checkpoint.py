@@ -25,7 +25,8 @@ def save(folder: Path, state: dict[str, Any]) -> None:
         partial.replace(target)
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
-        raise BadInputError(f"the checkpoint {target} could not be written ({error}): free some space") from error
+        reason = getattr(error, "strerror", None) or "the disk is full, or its limit is reached"
+        raise BadInputError(f"the checkpoint {target} could not be written ({reason}): free some space") from error
 
 
 def load(folder: Path, identity: str) -> dict[str, Any] | None:

@@ -30,3 +30,14 @@ def check(terms: dict[str, float], step: int, settings: TrainingConfig, vocabula
             f"training stopped at step {step}: documents have {terms['active']:.0f} of {vocabulary} terms active; "
             "raise training.flops_weight"
         )
+
+
+def check_gradient(norm: float, step: int) -> None:
+    """Raise CollapsedError when a step's gradient says that the loss is dead, or that the weights would be lost."""
+    if not math.isfinite(norm):
+        raise CollapsedError(f"training stopped at step {step}: the gradient is {norm}; lower training.learning_rate")
+    if norm == 0:
+        raise CollapsedError(
+            f"training stopped at step {step}: the gradient is 0, so nothing is learned; give a loss a weight above 0, "
+            "or lower training.freeze_layers"
+        )

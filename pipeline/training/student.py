@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pipeline.config.training import TrainingConfig
 from pipeline.encoder import Encoder
 from pipeline.encoder.module import MaxLogits
-from pipeline.errors import BadInputError, ConfigError
+from pipeline.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Student:
         # No dropout: batches are few, and the same training must give the same weights after a resume.
         encoder.module.eval()
         self.free = np.flatnonzero(~encoder.blocked)
+        self.micro_batch = settings.micro_batch
+        """Passages encoded at once; lowered when memory does not suffice."""
         self._freeze()
 
     def _freeze(self) -> None:
@@ -95,10 +97,11 @@ class Student:
             return Columns(np.concatenate([own, rest[sample]]), len(own), len(rest) / wanted)
         return Columns(np.concatenate([own, rest]), len(own), 1.0)
 
-    def micro_batches(self, tokens: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Positions in groups of ``micro_batch`` of about equal length, longest first."""
+    def micro_batches(self, tokens: Sequence[Sequence[int]], processes: int = 1) -> list[list[int]]:
+        """Positions in groups of ``micro_batch`` of about equal length, longest first, a group for every process."""
         order = sorted(range(len(tokens)), key=lambda i: (-len(tokens[i]), i))
-        return [order[i : i + self.settings.micro_batch] for i in range(0, len(order), self.settings.micro_batch)]
+        size = min(self.micro_batch, -(-len(order) // processes))
+        return [order[i : i + size] for i in range(0, len(order), size)]
 
     def logits(self, tokens: Sequence[Sequence[int]], columns: Tensor) -> Tensor:
         """Each document's largest logits (n, C) fp32 on the columns, with gradients where they are wanted."""
@@ -106,23 +109,16 @@ class Student:
         ids, mask = encoder.padded(tokens)
         module = encoder.module
         backbone: Any = module.backbone
-        try:
-            with encoder.autocast():
-                hidden: Tensor = backbone(input_ids=ids, attention_mask=mask).logits
-            if torch.is_grad_enabled() and not hidden.requires_grad:
-                hidden.requires_grad_()
-            with encoder.autocast():
-                if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype == torch.float32:
-                    hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
-            bias = module.decoder.bias
-            assert bias is not None
-            found = MaxLogits.apply(hidden, module.decoder.weight[columns], bias[columns], mask.bool())
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise BadInputError(
-                f"memory does not suffice for {len(tokens)} passages of {ids.shape[1]} tokens: lower "
-                "training.micro_batch or training.max_length, or set training.gradient_cache or "
-                "training.gradient_checkpointing"
-            ) from error
+        with encoder.autocast():
+            hidden: Tensor = backbone(input_ids=ids, attention_mask=mask).logits
+        if torch.is_grad_enabled() and not hidden.requires_grad:
+            hidden.requires_grad_()
+        with encoder.autocast():
+            if torch.is_autocast_enabled(hidden.device.type) and hidden.dtype == torch.float32:
+                hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
+        bias = module.decoder.bias
+        assert bias is not None
+        found = MaxLogits.apply(hidden, module.decoder.weight[columns], bias[columns], mask.bool())
         assert isinstance(found, Tensor)
         return found
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,15 +19,18 @@ from pipeline.artifacts import content_hash
 from pipeline.config.encoder import EncoderConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.encoder import Encoder
-from pipeline.encoder.folder import write_json
-from pipeline.errors import ConfigError
+from pipeline.encoder import folder as files
+from pipeline.encoder.memory import out_of_memory
+from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import Progress, silent
 from pipeline.training import checkpoint, curves, data, health, losses
 from pipeline.training.data import Batch, TrainingData
 from pipeline.training.objective import Relation, Sampled, objective
+from pipeline.training.processes import Processes
 from pipeline.training.student import Student
 from pipeline.training.teacher import DenseTeacher, bm25_matrix
 
+T = TypeVar("T")
 LOGGED = 200
 """Points of a loss curve that a card keeps."""
 
@@ -63,9 +66,11 @@ def train(
     that cannot be met; then nothing is saved.
     """
     began = time.monotonic()
+    processes = Processes()
     run = _Run(
-        training_set, start, settings, progress, work or output.with_name(f".{output.name}.work"), teacher, encoding
-    )
+        training_set, start, settings, progress if processes.main else silent,
+        work or output.with_name(f".{output.name}.work"), teacher, encoding, processes,
+    )  # fmt: skip
     run.steps()
     card = run.finish(output, facts or {})
     return TrainResult(output, card, run.done, time.monotonic() - began, run.history)
@@ -76,15 +81,17 @@ class _Run:
 
     def __init__(
         self, training_set: Path, start: Path, settings: TrainingConfig, progress: Progress, work: Path,
-        teacher: Path | None, encoding: EncoderConfig | None,
+        teacher: Path | None, encoding: EncoderConfig | None, processes: Processes | None = None,
     ) -> None:  # fmt: skip
+        self.processes = processes or Processes()
+        self.cached = settings.gradient_cache
         if settings.teacher in ("dense", "both") and _distils(settings) and teacher is None:
             raise ConfigError(f"training.teacher is {settings.teacher}, but no dense encoder was named: set it to bm25")
         self.settings, self.progress, self.work = settings, progress, work
         progress("reading the training set", 0, 0)
         self.data: TrainingData = data.read(training_set)
         torch.manual_seed(settings.seed)
-        encoder = Encoder.load(start)
+        encoder = Encoder.load(start, device=self.processes.device)
         self.student = Student(encoder, settings)
         self.passages = self.student.tokens(self.data.texts, min(settings.max_length, encoder.max_length))
         self._weigh_queries()
@@ -155,7 +162,11 @@ class _Run:
             return None
         assert folder is not None
         kept = self.work / f"teacher-{content_hash([self.identity, _folder_identity(folder)])[:20]}.npz"
+        if not self.processes.main:
+            self.processes.wait()
         if kept.exists():
+            if self.processes.main:
+                self.processes.wait()
             with np.load(kept, allow_pickle=False) as held:
                 return held["passages"], held["queries"]
         encoder = DenseTeacher(folder, self.student.encoder.device, self.settings.max_length)
@@ -174,6 +185,7 @@ class _Run:
         partial = kept.with_suffix(".partial.npz")
         np.savez(partial, passages=found[0], queries=found[1])
         partial.replace(kept)
+        self.processes.wait()
         return found[0], found[1]
 
     # ------------------------------------------------------------------ steps
@@ -193,7 +205,7 @@ class _Run:
             self.progress(f"training: {shown}; {pace:.2f} steps/s, {left:.0f} s left", self.done, len(self.plan))
             if self.watched and (self.done % settings.validate_every == 0 or self.done == len(self.plan)):
                 self._look()
-            if self.done % settings.checkpoint_every == 0 and self.done < len(self.plan):
+            if self.processes.main and self.done % settings.checkpoint_every == 0 and self.done < len(self.plan):
                 self._checkpoint()
 
     def _stalled(self) -> bool:
@@ -211,12 +223,28 @@ class _Run:
 
     def _step(self, batch: Batch, step: int) -> dict[str, float]:
         settings, student = self.settings, self.student
+        terms = self._fitting(lambda: self._gradients(batch, step))
+        self.processes.add_up(self.weights.values())
+        norm = torch.nn.utils.clip_grad_norm_(list(self.weights.values()), settings.clip_norm)
+        health.check_gradient(float(norm), step + 1)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self._rate(step)
+        self.optimizer.step()
+        student.encoder.module.block()
+        return terms
+
+    def _gradients(self, batch: Batch, step: int) -> dict[str, float]:
+        """The batch's loss terms; the weights have the gradients of this process's passages.
+
+        The loss is carried back to the documents' weights first and from there through each micro-batch. With
+        gradient caching (Gao et al. 2021) those are encoded again, so that one micro-batch's activations are held.
+        """
+        settings, student = self.settings, self.student
         device = student.encoder.device
         queries = self.queries[batch.examples]
         columns = student.columns(queries.indices, random.Random(f"{settings.seed}-{step}"))
         ids = torch.from_numpy(columns.ids).to(device)
         asked = torch.from_numpy(queries[:, columns.ids].toarray()).to(device)
-        tokens = [self.passages[i] for i in batch.passages]
         relation, teacher = self._relation(batch), self._teacher(batch, queries)
         ramp = losses.quadratic_ramp(step + 1, self.ramp_steps)
         share = self.df_share[columns.ids].to(device)
@@ -224,37 +252,44 @@ class _Run:
         if self.floor is not None:
             floor = torch.from_numpy(self.floor[batch.passages][:, columns.ids].toarray()).to(device)
 
-        def cost(documents: Tensor) -> tuple[Tensor, dict[str, float]]:
-            held = Sampled(documents, columns.exact, columns.scale, share, floor)
-            return objective(asked, held, relation, teacher, settings, ramp)
-
         self.optimizer.zero_grad(set_to_none=True)
-        order = [i for part in student.micro_batches(tokens) for i in part]
-        back = torch.argsort(torch.tensor(order)).to(device)
-        if settings.gradient_cache:
-            terms = self._cached(tokens, ids, back, cost)
-        else:
-            loss, terms = cost(torch.cat([w for _, w in student.batches(tokens, ids)])[back])
-            loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(list(self.weights.values()), settings.clip_norm)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * self._rate(step)
-        self.optimizer.step()
-        student.encoder.module.block()
+        tokens = [self.passages[i] for i in batch.passages]
+        parts = student.micro_batches(tokens, self.processes.count)
+        own = self.processes.share(parts)
+        with torch.set_grad_enabled(not self.cached):
+            found = [student.logits([tokens[i] for i in part], ids) for part in own]
+        documents = self.processes.gather(found, parts, len(columns.ids)).requires_grad_()
+        held = Sampled(documents, columns.exact, columns.scale, share, floor)
+        loss, terms = objective(asked, held, relation, teacher, settings, ramp)
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert documents.grad is not None
+        for part, logits in zip(own, found, strict=True):
+            again = student.logits([tokens[i] for i in part], ids) if self.cached else logits
+            again.backward(documents.grad[part])  # type: ignore[no-untyped-call]
         return terms
 
-    def _cached(self, tokens: list[list[int]], ids: Tensor, back: Tensor, cost: Any) -> dict[str, float]:
-        """Gradient caching (Gao et al. 2021): the batch's loss, one micro-batch's activations at a time."""
-        with torch.no_grad():
-            held = torch.cat([w for _, w in self.student.batches(tokens, ids)])[back]
-        held.requires_grad_()
-        loss, terms = cost(held)
-        loss.backward()
-        assert held.grad is not None
-        for part, logits in self.student.batches(tokens, ids):
-            logits.backward(held.grad[part])  # type: ignore[no-untyped-call]
-        said: dict[str, float] = terms
-        return said
+    def _fitting(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives, tried again with half the passages at once while memory does not suffice."""
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                said = (str(error).splitlines() or ["out of memory"])[0]
+            # Here the error is gone, and with it what it kept in memory.
+            student = self.student
+            self.optimizer.zero_grad(set_to_none=True)
+            if student.micro_batch == 1 or self.processes.count > 1:
+                raise BadInputError(
+                    f"memory does not suffice for {student.micro_batch} passages of {self.settings.max_length} tokens "
+                    f"({said}): lower training.micro_batch, max_length or columns, or set training.gradient_cache or "
+                    "gradient_checkpointing"
+                )
+            self.cached, student.micro_batch = True, student.micro_batch // 2
+            if student.encoder.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.progress(f"memory does not suffice: {student.micro_batch} passages at once from here on", 0, 0)
 
     def _relation(self, batch: Batch) -> Relation:
         device = self.student.encoder.device
@@ -285,6 +320,15 @@ class _Run:
 
     # ------------------------------------------------------------------ watching
     def _look(self) -> None:
+        """Watch: the best weights so far are kept."""
+        value = self.processes.agree(self._fitting(self.watched_value) if self.processes.main else 0.0)
+        self.looks.append({"step": float(self.done), "ndcg@10": value})
+        self.history[-1]["watched_ndcg"] = value
+        if value > self.best["value"]:
+            kept = {n: p.detach().cpu().clone() for n, p in self.weights.items()}
+            self.best = {"value": value, "step": self.done, "weights": kept}
+
+    def watched_value(self) -> float:
         """nDCG@10 of the watched titles over the watched passages and as many negatives of theirs."""
         positions = sorted({self.data.positives[i] for i in self.watched})
         pool = sorted({*positions, *(p for i in self.watched for p in self.data.hard[i][:1])})
@@ -300,12 +344,7 @@ class _Run:
             found = torch.maximum(found, torch.from_numpy(self.floor[pool][:, own].toarray()))
         scores = queries[:, own].toarray() @ found.numpy().T
         target = np.array([place[self.data.positives[i]] for i in self.watched])
-        value = _ndcg(scores, target)
-        self.looks.append({"step": float(self.done), "ndcg@10": value})
-        self.history[-1]["watched_ndcg"] = value
-        if value > self.best["value"]:
-            kept = {n: p.detach().cpu().clone() for n, p in self.weights.items()}
-            self.best = {"value": value, "step": self.done, "weights": kept}
+        return _ndcg(scores, target)
 
     # ------------------------------------------------------------------ keeping
     def _checkpoint(self) -> None:
@@ -317,6 +356,8 @@ class _Run:
             "history": self.history,
             "looks": self.looks,
             "best": self.best,
+            "cached": self.cached,
+            "micro_batch": self.student.micro_batch,
         }
         checkpoint.save(self.work, state)
 
@@ -328,6 +369,7 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.done, self.history = state["done"], state["history"]
         self.looks, self.best = state["looks"], state["best"]
+        self.cached, self.student.micro_batch = state["cached"], state["micro_batch"]
 
     def _put(self, weights: dict[str, Tensor]) -> None:
         with torch.no_grad():
@@ -360,10 +402,11 @@ class _Run:
             "looks": self.looks,
             "losses": [{k: round(v, 6) for k, v in row.items()} for row in shown],
         }
-        self.student.encoder.save(output)
-        (output / "curves.svg").write_text(curves.draw(shown), encoding="utf-8")
-        write_json(output / "card.json", card)
-        checkpoint.remove(self.work)
+        if self.processes.main:
+            written = {"curves.svg": curves.draw(shown), "card.json": files.as_json(card)}
+            self.student.encoder.save(output, written)
+            checkpoint.remove(self.work)
+        self.processes.wait()
         return card
 
 
