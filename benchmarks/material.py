@@ -33,12 +33,13 @@ def articles(since: dt.date, until: dt.date) -> list[Article]:
     return [Article(n, row["title"], row["text"], row["date"].date(), n) for n, row in enumerate(rows, 1)]
 
 
-def base(texts: list[str]) -> Path:
-    """A base of 6 layers, 384 dimensions and 16,000 tokens, not distilled; made once for the same texts."""
+def base(texts: list[str], layers: int = 6) -> Path:
+    """A base of 384 dimensions and at most 16,000 tokens, not distilled; made once for the same texts."""
     from pipeline.training.base.build import build_base
     from pipeline.training.base.settings import BaseSettings
 
     settings = Config().base
-    settings = settings.model_copy(update={"adaptation": settings.adaptation.model_copy(update={"steps": 0})})
-    folder = state_folder() / "benchmarks" / "base"
+    untrained = settings.adaptation.model_copy(update={"steps": 0})
+    settings = settings.model_copy(update={"adaptation": untrained, "layers": layers})
+    folder = state_folder() / "benchmarks" / ("base" if layers == 6 else f"base-{layers}")
     return build_base(texts, folder, BaseSettings.model_validate(settings.model_dump(mode="json")))

@@ -41,6 +41,10 @@ class TrainingConfig(Section):
     )
     teacher_scale: float = key(15.0, "factor of the teacher's scores, each from 0 to 1 in a batch", gt=0)
 
+    champion_weight: float = key(
+        0.0, "weight of kl_distillation towards the model in service: against forgetting", ge=0
+    )
+
     flops_weight: float = key(0.003, "weight of the sparsity term at the end of its ramp", ge=0)
     flops_ramp: float = key(0.33, "share of the steps in which the sparsity weight rises quadratically", ge=0, le=1)
     flops_kind: str = key("flops", "flops, or df_flops that charges frequent terms more", pattern="^(flops|df_flops)$")
@@ -56,3 +60,9 @@ class TrainingConfig(Section):
         "auto", "auto, float32 or bfloat16 (auto: bfloat16 where it is fast)", pattern="^(auto|float32|bfloat16)$"
     )
     soup: float = key(0.0, "share of the start's weights mixed into the result: against forgetting", ge=0, lt=1)
+    soup_choices: int = key(
+        0,
+        "shares of the start tried in the result (evenly from 0), chosen by the watched queries; 0: soup",
+        ge=0,
+        le=20,
+    )

@@ -24,6 +24,7 @@ from pipeline.encoder.memory import out_of_memory
 from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import Progress, silent
 from pipeline.training import checkpoint, curves, data, health, losses
+from pipeline.training.champion import Champion
 from pipeline.training.data import Batch, TrainingData
 from pipeline.training.objective import Relation, Sampled, objective
 from pipeline.training.processes import Processes
@@ -57,19 +58,20 @@ def train(
     teacher: Path | None = None,
     facts: dict[str, Any] | None = None,
     encoding: EncoderConfig | None = None,
+    champion: Path | None = None,
 ) -> TrainResult:
     """Train the encoder in ``start`` on a training set and save it to ``output`` with ``card.json``, ``curves.svg``.
 
     ``work`` keeps the checkpoint: the same call after a kill goes on from it and ends with the same weights (on one
-    device). ``teacher`` is a dense encoder's folder, for ``settings.teacher`` dense or both. ``facts`` go into the
-    card. Raises CollapsedError when the model is lost, BadInputError for what does not fit, ConfigError for settings
-    that cannot be met; then nothing is saved.
+    device). ``teacher`` is a dense encoder's folder, for ``settings.teacher`` dense or both; ``champion`` an encoder's,
+    for ``settings.champion_weight``. ``facts`` go into the card. Raises CollapsedError when the model is lost,
+    BadInputError for what does not fit, ConfigError for settings that cannot be met; then nothing is saved.
     """
     began = time.monotonic()
     processes = Processes()
     run = _Run(
         training_set, start, settings, progress if processes.main else silent,
-        work or output.with_name(f".{output.name}.work"), teacher, encoding, processes,
+        work or output.with_name(f".{output.name}.work"), teacher, encoding, processes, champion,
     )  # fmt: skip
     run.steps()
     card = run.finish(output, facts or {})
@@ -82,6 +84,7 @@ class _Run:
     def __init__(
         self, training_set: Path, start: Path, settings: TrainingConfig, progress: Progress, work: Path,
         teacher: Path | None, encoding: EncoderConfig | None, processes: Processes | None = None,
+        champion: Path | None = None,
     ) -> None:  # fmt: skip
         self.processes = processes or Processes()
         self.cached = settings.gradient_cache
@@ -102,12 +105,16 @@ class _Run:
         self.df_share = self._df_share()
         self.bm25 = self._bm25()
         self.floor = self._floor(encoding)
+        self.champion = None
+        if champion is not None and settings.champion_weight > 0:
+            self.champion = Champion(champion, encoder.vocabulary_hash, settings, self.processes)
         self.identity = content_hash(
             {
                 "data": self.data.sha256,
                 "start": _folder_identity(start),
                 "settings": settings.model_dump(mode="json"),
                 "encoding": encoding.model_dump(mode="json") if encoding else None,
+                "champion": _folder_identity(champion) if champion and self.champion else None,
             }
         )
         self.dense = self._dense(teacher)
@@ -122,7 +129,11 @@ class _Run:
         self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), fused=True)
         self.rates = [g["lr"] for g in self.optimizer.param_groups]
         self.ramp_steps = round(settings.flops_ramp * settings.steps)
-        self.started = {n: p.detach().cpu().clone() for n, p in self.weights.items()} if settings.soup > 0 else {}
+        self.started = (
+            {n: p.detach().cpu().clone() for n, p in self.weights.items()}
+            if settings.soup or settings.soup_choices
+            else {}
+        )
         self.done = 0
         self.history: list[dict[str, float]] = []
         self.looks: list[dict[str, float]] = []
@@ -261,6 +272,10 @@ class _Run:
         documents = self.processes.gather(found, parts, len(columns.ids)).requires_grad_()
         held = Sampled(documents, columns.exact, columns.scale, share, floor)
         loss, terms = objective(asked, held, relation, teacher, settings, ramp)
+        if self.champion is not None:
+            value = self.champion.term(tokens, parts, ids, asked, held, relation)
+            loss = loss + settings.champion_weight * value
+            terms |= {"champion": float(value.detach()), "loss": float(loss.detach())}
         loss.backward()  # type: ignore[no-untyped-call]
         assert documents.grad is not None
         for part, logits in zip(own, found, strict=True):
@@ -376,13 +391,33 @@ class _Run:
             for name, value in weights.items():
                 self.weights[name].copy_(value)
 
+    def _soup(self) -> dict[str, Any]:
+        """Mix the start's weights into the result; the share that was taken and, where it was chosen, what by.
+
+        Of ``soup_choices`` shares the one with the best watched value wins, the smallest of equals.
+        """
+        settings = self.settings
+        if not self.started:
+            return {"share": 0.0}
+        ended = {n: p.detach().cpu().clone() for n, p in self.weights.items()}
+        choices = {settings.soup: 0.0}
+        if settings.soup_choices and self.watched:
+            choices = {k / settings.soup_choices: 0.0 for k in range(settings.soup_choices)}
+            for share in choices:
+                self._mix(ended, share)
+                choices[share] = self.processes.agree(self.watched_value() if self.processes.main else 0.0)
+        best = max(choices, key=lambda share: (choices[share], -share))
+        self._mix(ended, best)
+        return {"share": best, "watched_ndcg@10": choices if len(choices) > 1 else None}
+
+    def _mix(self, ended: dict[str, Tensor], share: float) -> None:
+        self._put({n: (1 - share) * value + share * self.started[n] for n, value in ended.items()})
+
     def finish(self, output: Path, facts: dict[str, Any]) -> dict[str, Any]:
         """Take the best weights, mix in the start's where configured, and save the model with its card."""
         if self.best["weights"] is not None and self.best["step"] != self.done:
             self._put(self.best["weights"])
-        if self.started:
-            share = self.settings.soup
-            self._put({n: (1 - share) * p.detach().cpu() + share * self.started[n] for n, p in self.weights.items()})
+        souped = self._soup()
         every = max(1, len(self.history) // LOGGED)
         shown = self.history[::every] + ([self.history[-1]] if (len(self.history) - 1) % every else [])
         tail = self.history[-max(1, len(self.history) // 10) :]
@@ -399,6 +434,7 @@ class _Run:
                 "best_step": self.best["step"] if self.looks else self.done,
                 **{f"train_{n}": round(sum(row[n] for row in tail) / len(tail), 6) for n in numbers},
             },
+            "soup": souped,
             "looks": self.looks,
             "losses": [{k: round(v, 6) for k, v in row.items()} for row in shown],
         }

@@ -120,6 +120,7 @@ def _run_training(artifacts: Artifacts, job: dict[str, Any], work: Path, progres
             work=work / "training",
             teacher=artifacts.get(job["base"]),
             encoding=encoding,
+            champion=artifacts.get(job["champion"]) if job["champion"] and settings.champion_weight > 0 else None,
             facts=facts,
         )
         model = artifacts.put(result.folder, "model")

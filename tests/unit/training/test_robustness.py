@@ -172,3 +172,32 @@ train(Path({str(training_set)!r}), Path({str(start)!r}), Path({str(tmp_path / "t
     cards = [json.loads((tmp_path / n / "card.json").read_text()) for n in ("one", "two")]
     first, second = (np.array([row["loss"] for row in card["losses"]]) for card in cards)
     np.testing.assert_allclose(first, second, rtol=1e-4)
+
+
+def test_the_champion_is_distilled_and_the_mixture_chosen_by_the_watched_queries(training_set, start, tmp_path):
+    chosen = settings(steps=6, learning_rate=1e-3, in_batch_weight=0.0, distil_weight=0.0, flops_weight=0.0)
+    moved = settings(steps=6, learning_rate=1e-2)
+    away = train(training_set, start, tmp_path / "away", moved).folder
+    # Only the champion's scores pull: a student that starts elsewhere comes nearer to them.
+    result = train(
+        training_set, start, tmp_path / "m", chosen.model_copy(update={"champion_weight": 1.0}), champion=away
+    )
+    terms = [row["champion"] for row in result.history]
+    assert terms[-1] < terms[0]
+    same = chosen.model_copy(update={"champion_weight": 1.0, "flops_weight": 1e-3})
+    assert train(training_set, start, tmp_path / "s", same, champion=start).history[0]["champion"] < 1e-5
+    souped = train(training_set, start, tmp_path / "soup", moved.model_copy(update={"soup_choices": 4}))
+    values = souped.card["soup"]["watched_ndcg@10"]
+    assert sorted(values) == [0, 0.25, 0.5, 0.75]
+    assert values[souped.card["soup"]["share"]] == max(values.values())
+    card = json.loads((tmp_path / "soup" / "card.json").read_text())
+    assert card["soup"]["share"] == souped.card["soup"]["share"]
+
+
+def test_a_champion_of_another_vocabulary_is_refused(training_set, start, tmp_path):
+    from tests.unit.test_encoder import tiny
+
+    model, tokenizer = tiny()
+    Encoder(model, tokenizer, device="cpu").save(tmp_path / "other")
+    with pytest.raises(BadInputError, match="another vocabulary"):
+        train(training_set, start, tmp_path / "m", settings(champion_weight=1.0), champion=tmp_path / "other")
