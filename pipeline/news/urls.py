@@ -22,6 +22,7 @@ _AMP_CACHE = re.compile(
     r"^https?://[a-z0-9-]+\.cdn\.ampproject\.org/[a-z]/(?:s/)?(?P<cdn>.+)$",
     re.IGNORECASE,
 )
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _LOOPBACK = re.compile(r"^(?:localhost|127(?:\.\d+){3}|\[::1\])$")
 _ALLOWED_PATH = "/:@!$&'()*+,;=~-._"
 
@@ -89,6 +90,8 @@ def _host(host: str) -> str:
         host = host.encode("idna").decode("ascii").lower() if not host.isascii() else host.lower()
     except UnicodeError as error:
         raise ValueError(f"{host!r} is not a host name") from error
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{host[:100]!r} is not a host name")
     labels = host.split(".")
     if len(labels) > 2 and labels[0] in {"m", "mobile", "amp"}:
         rest = labels[1:]

@@ -58,10 +58,24 @@ def test_the_order_of_a_query_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ftp://a.kr/1", "javascript:alert(1)", "/only/path", "https://", "https://a.kr:x/"]
+    "url",
+    [
+        "",
+        "ftp://a.kr/1",
+        "javascript:alert(1)",
+        "/only/path",
+        "https://",
+        "https://a.kr:x/",
+        "https://a b.kr/1",
+        "https://a\u3000b.kr/1",
+        "https://a\u00a0b.kr/1",
+        "https://a..kr/1",
+        "https://<b>.kr/1",
+        "https://a%20b.kr/1",
+    ],
 )
 def test_what_is_no_web_address_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"address|port|Port"):
+    with pytest.raises(ValueError, match=r"address|port|Port|host name"):
         canonical(url)
 
 
