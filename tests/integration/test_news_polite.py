@@ -1,0 +1,239 @@
+# ruff: noqa: E501 - rows are read best on one line
+"""How the crawler treats servers: a real one on loopback that answers as told and notes who asked for what."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline import news
+from pipeline.config import load
+from pipeline.context import Context
+from pipeline.store.feeds import FeedState
+
+FEED = "<rss version='2.0'><channel>{more}<item><title>{n}번째 기사다</title><link>https://www.garam.example/{n}</link><description>본문 {n}</description></item></channel></rss>"
+
+
+class Site:
+    """Answers by path, (status, headers, body), and the requests that came."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.asked.append((self.path, dict(self.headers)))
+                status, headers, body = site.answers.get(self.path, (404, {}, b""))
+                etag = headers.get("ETag")
+                if etag and self.headers.get("If-None-Match") == etag:
+                    status, body = 304, b""
+                self.send_response(status)
+                for key, value in {**headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(key, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def feed(self, path: str, n: int = 1, more: str = "", **headers: str) -> None:
+        self.answers[path] = (200, headers, FEED.format(n=n, more=more).encode())
+
+    def paths(self) -> list[str]:
+        return [path for path, _ in self.asked if path != "/robots.txt"]
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def ctx(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+    monkeypatch.setenv("GARAM_DATABASE_URL", database)
+    context = Context(load(None, {"GARAM_NEWS__ALLOW_LOOPBACK": "true", "GARAM_NEWS__FEEDS_FILE": ""}))
+    context.store.migrate()
+    yield context
+    context.store.close()
+
+
+def crawl(ctx: Context, site: Site, tmp_path: Path, *paths: str) -> dict[str, FeedState]:
+    """Poll these feeds; the states of all by their path."""
+    lines = "".join(f"{site.url}{path},가람일보,\n" for path in paths)
+    (tmp_path / "feeds.csv").write_text("url,outlet,category\n" + lines, encoding="utf-8")
+    news.crawl(ctx, feeds_file=tmp_path / "feeds.csv")
+    return {state.url.removeprefix(site.url): state for state in news.feeds(ctx)}
+
+
+def count(ctx: Context, query: str) -> int:
+    with ctx.store.begin() as conn:
+        return int(conn.scalar(sa.text(query)) or 0)
+
+
+def in_s(state: FeedState) -> float:
+    assert state.next_poll_at is not None
+    return (state.next_poll_at - dt.datetime.now(dt.UTC)).total_seconds()
+
+
+@pytest.mark.parametrize("status", [301, 308])
+def test_a_permanent_redirect_becomes_the_feeds_address(ctx: Context, site: Site, tmp_path: Path, status: int) -> None:
+    site.feed("/old")
+    (before,) = crawl(ctx, site, tmp_path, "/old").values()
+    site.feed("/new", 2, ETag='"2"')
+    site.answers["/old"] = (status, {"Location": "/new"}, b"")
+    after = crawl(ctx, site, tmp_path, "/old")["/new"]
+    assert (after.id, after.articles, after.error is not None and "moved for good" in after.error) == (
+        before.id,
+        2,
+        True,
+    )
+    site.asked.clear()
+    again = crawl(ctx, site, tmp_path, "/old")  # a list that still has the old address adds nothing
+    assert (list(again), site.paths(), again["/new"].status) == (["/new"], ["/new"], "not_modified")
+    assert count(ctx, "SELECT count(*) FROM polls") == 3
+    assert count(ctx, "SELECT count(*) FROM feed_moves") == 1
+
+
+def test_a_feed_moved_back_has_its_first_address_again(ctx: Context, site: Site, tmp_path: Path) -> None:
+    site.feed("/b")
+    site.answers["/a"] = (301, {"Location": "/b"}, b"")
+    assert list(crawl(ctx, site, tmp_path, "/a")) == ["/b"]
+    site.feed("/a")
+    site.answers["/b"] = (301, {"Location": "/a"}, b"")
+    assert list(crawl(ctx, site, tmp_path, "/b")) == ["/a"]
+    assert list(crawl(ctx, site, tmp_path, "/b", "/a")) == ["/a"]
+
+
+def test_an_address_is_kept_when_the_redirect_is_no_move(ctx: Context, site: Site, tmp_path: Path) -> None:
+    site.feed("/taken")
+    site.feed("/elsewhere")
+    site.answers["/front"] = (200, {"Content-Type": "text/html"}, b"<html><body>welcome</body></html>")
+    site.answers["/to-other"] = (301, {"Location": "/taken"}, b"")
+    site.answers["/for-now"] = (302, {"Location": "/elsewhere"}, b"")
+    site.answers["/mixed"] = (301, {"Location": "/for-now"}, b"")
+    site.answers["/to-front"] = (301, {"Location": "/front"}, b"")
+    states = crawl(ctx, site, tmp_path, "/taken", "/to-other", "/for-now", "/mixed", "/to-front")
+    assert set(states) == {"/taken", "/to-other", "/for-now", "/mixed", "/to-front"}
+    assert "another feed" in str(states["/to-other"].error)
+    assert (states["/for-now"].error, states["/mixed"].error, states["/to-front"].status) == (None, None, "error")
+
+
+def test_a_feed_that_is_gone_is_disabled_and_says_why(ctx: Context, site: Site, tmp_path: Path) -> None:
+    site.answers["/gone"] = (410, {}, b"")
+    state = crawl(ctx, site, tmp_path, "/gone")["/gone"]
+    assert (state.enabled, state.http_status, state.status) == (False, 410, "error")
+    assert "410" in str(state.disabled_why)
+    crawl(ctx, site, tmp_path, "/gone")
+    assert site.paths() == ["/gone"]
+    news.set_feed(ctx, site.url + "/gone", enabled=True)
+    site.feed("/gone")
+    state = crawl(ctx, site, tmp_path, "/gone")["/gone"]
+    assert (state.enabled, state.disabled_why, state.articles) == (True, None, 1)
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_robots_txt_that_fails_forbids_all_for_now(ctx: Context, site: Site, tmp_path: Path, status: int) -> None:
+    site.feed("/feed")
+    site.answers["/robots.txt"] = (status, {}, b"")
+    state = crawl(ctx, site, tmp_path, "/feed")["/feed"]
+    assert (site.paths(), state.status, state.failures) == ([], "error", 1)
+    assert f"cannot be had (HTTP status {status})" in str(state.error)
+    site.answers["/robots.txt"] = (403, {}, b"")  # RFC 9309, 2.3.1.3: unavailable is as if there were none
+    assert crawl(ctx, site, tmp_path, "/feed")["/feed"].status == "ok"
+
+
+def test_robots_txt_is_asked_for_once_and_obeyed_after_redirects_too(ctx: Context, site: Site, tmp_path: Path) -> None:
+    site.answers["/robots.txt"] = (200, {}, b"User-agent: Garam\nDisallow: /private\n")
+    for path in ("/1", "/2", "/private"):
+        site.feed(path)
+    site.answers["/3"] = (302, {"Location": "/private"}, b"")
+    states = crawl(ctx, site, tmp_path, "/1", "/2", "/3", "/private")
+    assert sorted(site.paths()) == ["/1", "/2", "/3"]
+    assert [path for path, _ in site.asked].count("/robots.txt") == 1
+    assert all("does not let crawlers" in str(states[path].error) for path in ("/3", "/private"))
+    assert {headers["User-Agent"] for _, headers in site.asked} == {ctx.config.news.user_agent}
+
+
+def test_a_host_that_wants_to_be_left_alone_is(ctx: Context, site: Site, tmp_path: Path) -> None:
+    """Retry-After speaks for the host: its other feeds wait too, each with a poll that says so."""
+    gentle = Context(
+        load(None, {"GARAM_NEWS__ALLOW_LOOPBACK": "true", "GARAM_NEWS__FEEDS_FILE": "", "GARAM_NEWS__CONCURRENCY": "1"})
+    )
+    for path in ("/1", "/2", "/3"):
+        site.answers[path] = (429, {"Retry-After": "7200"}, b"")
+    states = crawl(gentle, site, tmp_path, "/1", "/2", "/3")
+    gentle.store.close()
+    assert len(site.paths()) == 1
+    assert sorted((state.status, state.failures) for state in states.values()) == [
+        ("error", 1),
+        ("skipped", 0),
+        ("skipped", 0),
+    ]
+    assert all(7100 < in_s(state) < 7300 for state in states.values())
+    assert count(ctx, "SELECT count(*) FROM polls") == 3
+
+
+def test_what_a_feed_says_of_its_pace_holds_when_nothing_is_new(ctx: Context, site: Site, tmp_path: Path) -> None:
+    site.feed("/ttl", more="<ttl>300</ttl>", ETag='"1"')
+    site.feed(
+        "/sy", more="<sy:updatePeriod xmlns:sy='http://purl.org/rss/1.0/modules/syndication/'>hourly</sy:updatePeriod>"
+    )
+    for expected in ("ok", "not_modified"):
+        states = crawl(ctx, site, tmp_path, "/ttl", "/sy")
+        assert states["/ttl"].status == expected
+        assert 0.94 * 300 * 60 < in_s(states["/ttl"]) <= 300 * 60
+    assert in_s(states["/sy"]) > 0.94 * 3600
+
+
+def test_last_modified_is_sent_back_and_failures_back_off(ctx: Context, site: Site, tmp_path: Path) -> None:
+    site.feed("/feed", **{"Last-Modified": "Tue, 03 Feb 2026 01:00:00 GMT"})
+    crawl(ctx, site, tmp_path, "/feed")
+    waits = []
+    site.answers["/feed"] = (500, {}, b"")
+    for _ in range(11):
+        waits.append(in_s(crawl(ctx, site, tmp_path, "/feed")["/feed"]))
+    (state,) = news.feeds(ctx)
+    assert site.asked[-1][1]["If-Modified-Since"] == "Tue, 03 Feb 2026 01:00:00 GMT"
+    assert [round(wait / 1800) for wait in waits[:4]] == [1, 2, 4, 8]
+    assert (state.failures, state.quarantined_until is not None, waits[-1] > 86000) == (11, True, True)
+    assert count(ctx, "SELECT count(*) FROM polls") == 12
+
+
+def test_a_poll_that_was_overtaken_is_made_anew(
+    ctx: Context, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locks end with the database's sessions: what then keeps two crawls apart is that nobody writes on old knowledge."""
+    from pipeline.news.polling import Poller
+    from pipeline.store.feeds import Feed
+
+    site.feed("/feed")
+    real, times = Poller.poll, []
+
+    async def overtaken(self: Poller, feed: Feed) -> object:
+        made = await real(self, feed)
+        if not times:
+            with ctx.store.begin() as conn:
+                conn.execute(sa.text("UPDATE feeds SET last_polled_at = clock_timestamp()"))
+        times.append(feed.last_polled_at)
+        return made
+
+    monkeypatch.setattr(Poller, "poll", overtaken)
+    state = crawl(ctx, site, tmp_path, "/feed")["/feed"]
+    assert (len(times), times[0], state.status, state.articles) == (2, None, "ok", 1)
+    assert count(ctx, "SELECT count(*) FROM polls") == 1
