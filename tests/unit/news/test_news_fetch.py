@@ -7,6 +7,7 @@ import asyncio
 import gzip
 import ipaddress
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +53,19 @@ def slow(handler: BaseHTTPRequestHandler) -> None:
         return
 
 
+def slow_head(handler: BaseHTTPRequestHandler) -> None:
+    """A server that sends a header now and then, without end: each read is answered in time, the whole never is."""
+    handler.close_connection = True
+    handler.send_response(200)
+    try:
+        for number in range(100):
+            handler.send_header(f"X-{number}", "x")
+            handler.flush_headers()
+            threading.Event().wait(0.1)
+    except OSError:
+        return
+
+
 page("/ok", b"fine")
 page("/gzip", gzip.compress(b"packed"), Content_Encoding="gzip")
 page("/deflate", zlib.compress(b"packed"), Content_Encoding="deflate")
@@ -69,7 +83,13 @@ page("/to-file", status=302, Location="file:///etc/passwd")
 page("/to-nothing", status=302, Location="http://[::1/")
 for hop in range(10):
     page(f"/hop{hop}", status=302, Location=f"/hop{hop + 1}")
-PAGES["/slow"] = slow
+PAGES["/slow"], PAGES["/slow-head"] = slow, slow_head
+page("/bombs", gzip.compress(gzip.compress(b"\0" * 50_000_000)), Content_Encoding="gzip, gzip")
+for name, host in {
+    "octal": "0300.0250.0.1", "decimal": "3232235521", "hex": "0xc0a80001", "short": "10.1", "mapped": "[::ffff:10.0.0.1]",
+    "unique-local": "[fd00::1]", "link-local": "[fe80::1]", "user": "a.kr@10.0.0.1", "zero": "0",
+}.items():  # fmt: skip
+    page(f"/to-{name}", status=301, Location=f"http://{host}:8080/")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +131,7 @@ def test_answers_are_got(server: str, path: str, body: bytes) -> None:
         ("/bomb", BadInputError, "larger than"), ("/large", BadInputError, "larger than"), ("/brotli", BadInputError, "br"),
         ("/damaged", BadInputError, "damaged"), ("/cut", UnavailableError, "cut off"), ("/circle", BadInputError, "circle"),
         ("/hop0", BadInputError, "more than 5"), ("/slow", UnavailableError, "within 3 s"),
+        ("/slow-head", UnavailableError, "within 3 s"), ("/bombs", BadInputError, "was not asked for"),
         ("/to-metadata", ForbiddenAddressError, "169.254.169.254"), ("/to-file", ForbiddenAddressError, "only http"),
         ("/to-nothing", UnavailableError, "location"),
     ],
@@ -121,7 +142,36 @@ def test_answers_are_refused(server: str, path: str, error: type[GaramError], se
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "[::1]", "127.1", "0x7f000001", "2130706433", "[::ffff:127.0.0.1]"]
+    "to", ["octal", "decimal", "hex", "short", "mapped", "unique-local", "link-local", "user", "zero"]
+)
+def test_no_redirect_leads_into_the_local_network_however_it_is_written(server: str, to: str) -> None:
+    # Octal parts are refused by httpx already; the rest are understood as addresses, and checked.
+    with pytest.raises(GaramError, match="in a network that is not fetched from|Invalid URL in location"):
+        get(f"{server}/to-{to}", OPEN)
+
+
+def test_waiting_for_a_hosts_turn_is_not_held_against_its_server(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight polls of a host that wants a pause between requests take longer together than one answer may."""
+
+    async def here(self: asyncio.AbstractEventLoop, host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(2, 1, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", here)
+    monkeypatch.setattr(ipaddress.IPv4Address, "is_loopback", property(lambda self: False))
+    monkeypatch.setattr(ipaddress.IPv4Address, "is_global", property(lambda self: True))
+    began = time.monotonic()
+
+    async def all_at_once() -> list[Answer]:
+        async with Fetcher(NewsConfig(host_delay_s=0.3, total_timeout_s=1)) as fetcher:
+            return await asyncio.gather(*(fetcher.get(f"http://a.example{server[16:]}/ok") for _ in range(8)))
+
+    assert [answer.body for answer in asyncio.run(all_at_once())] == [b"fine"] * 8
+    assert time.monotonic() - began > 7 * 0.3
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "[::1]", "127.1", "0x7f000001", "2130706433", "0177.0.0.1", "0", "[::ffff:127.0.0.1]"],
 )
 def test_loopback_in_any_writing_is_refused_by_default(server: str, host: str) -> None:
     with pytest.raises((ForbiddenAddressError, UnavailableError)):
