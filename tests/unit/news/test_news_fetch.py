@@ -146,7 +146,7 @@ def test_answers_are_refused(server: str, path: str, error: type[GaramError], se
 )
 def test_no_redirect_leads_into_the_local_network_however_it_is_written(server: str, to: str) -> None:
     # Octal parts are refused by httpx already; the rest are understood as addresses, and checked.
-    with pytest.raises(GaramError, match="in a network that is not fetched from|Invalid URL in location"):
+    with pytest.raises(GaramError, match=r"in a network that is not fetched from|Invalid URL in location"):
         get(f"{server}/to-{to}", OPEN)
 
 
