@@ -1,37 +1,69 @@
-"""What day N+1 costs after 10, 100 and 1,000 days of history: `python benchmarks/temporal_daily.py DATABASE_URL`.
+"""What day N+1 costs after 10, 100 and 1,000 days of history.
 
-The history is written as batches of counts, straight into an empty database: for each day the document frequency of
-every word is drawn from Binomial(documents, p), with p from the word distribution of the packaged speeches (or Zipf's
-law where they are not installed). Reading, summing, scoring and storing are the product's own. `--documents` is a day.
+`python benchmarks/temporal_daily.py DATABASE_URL NEWS.jsonl.gz TOKENIZER.json [--documents N]`, an empty database.
+
+The history is written as batches of counts: for each day the document frequency of every word and token is drawn from
+Binomial(documents, p), with p measured on --sample articles of NEWS. The history's articles have rows only with --rows
+(a million take a minute). Day N+1 is 1,000 other articles of NEWS, and everything of it is the product's own: counting
+them as tokens and words, learning the day, its query weights. Seconds by the clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+import gzip
+import itertools
+import json
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
+from tokenizers import Tokenizer
 
 from pipeline.asof import AsOf
 from pipeline.config import Config
 from pipeline.store import counts as store
 from pipeline.store.base import writing
 from pipeline.store.counts import Counts
-from pipeline.store.schema import words
-from pipeline.temporal import learn_statistics
-from tests.temporal_data import open_context, put_base
+from pipeline.temporal import counting, learn_statistics, make_query_weights
+from pipeline.text import words as text_words
+from tests.temporal_data import Given, open_context, put_articles, put_base_folder
 
 LAST = dt.date(2026, 11, 20)
+TABLES = (
+    "trends, statistics, count_sums, words, counted_articles, count_batches, counting_versions, article_versions, "
+    "articles, models, query_weights"
+)
+OLD_ARTICLES = """
+    INSERT INTO articles (url, outlet, published_at, day, first_seen_at)
+    SELECT 'https://old.example/' || n, 'o', now(), CAST(:last AS date) - 1 - CAST(n % :days AS int), now()
+    FROM generate_series(1, :n) n
+"""
+OLD_COUNTED = """
+    INSERT INTO counted_articles (version_id, article_id, batch_id)
+    SELECT :v, id, (SELECT min(id) FROM count_batches WHERE version_id = :v) FROM articles
+"""
 
 
-def word_shares(size: int) -> np.ndarray:
-    """Share of documents that have each word: Zipf-Mandelbrot, fitted to 16,000 news of February 2026."""
-    rank = np.arange(1, size + 1)
-    return np.minimum(0.35, 1.6 / (rank + 6.0) ** 1.02)
+def measured(news: str, tokenizer: Path, sample: int):
+    """(token ids, shares), (words, shares) of a sample, and 1,000 other articles as day N+1's."""
+    with gzip.open(news, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in itertools.islice(lines, 20_000, 20_000 + sample + 1000)]
+    texts = [counting.document(row["title"], row["text"]) for row in rows[:sample]]
+    cutter = Tokenizer.from_file(str(tokenizer))
+    cutter.no_truncation()
+    cutter.no_padding()
+    tokens = Counter(id_ for e in cutter.encode_batch(texts, add_special_tokens=False) for id_ in set(e.ids))
+    words = Counter(str(term) for had in counting.word_terms(texts) for term in had.terms)
+    ids = np.array(sorted(tokens), np.int64)
+    names = sorted(words)
+    given = [Given(LAST, r["text"], r["title"], r["source"]) for r in rows[sample:]]
+    shares = np.array([words[name] for name in names]) / sample
+    return (ids, np.array([tokens[i] for i in ids]) / sample), (names, shares), given
 
 
 def write_day(conn, version: int, ids: np.ndarray, day: dt.date, shares: np.ndarray, documents: int, rng) -> None:
@@ -43,71 +75,79 @@ def write_day(conn, version: int, ids: np.ndarray, day: dt.date, shares: np.ndar
     store.add_batch(conn, version, day, writing(conn), counts, [])
 
 
-def run(url: str, days: int, documents: int, vocabulary: int, dictionary: int) -> dict[str, float]:
-    """Seconds for learning day N from nothing kept, and day N+1, by the clock and of this process's CPU."""
+def run(options: argparse.Namespace, days: int, documents: int, tokens, words, given) -> dict[str, float]:
+    """Seconds of day N+1 by what is done, and the size of the history."""
     rng = np.random.default_rng(1)
-    with tempfile.TemporaryDirectory() as folder:
-        ctx = open_context(url, Path(folder), Config())
-        for table in ("trends", "statistics", "count_sums", "words", "count_batches", "counting_versions", "models"):
-            with ctx.store.begin() as conn:
-                conn.execute(sa.text(f"DELETE FROM {table}"))
-        key = put_base(ctx, [f"t{n}" for n in range(vocabulary - 6)], Path(folder) / "base")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ctx = open_context(options.url, folder, Config())
+        with ctx.store.begin() as conn:
+            conn.execute(sa.text(f"TRUNCATE {TABLES} CASCADE"))
+        (folder / "base").mkdir()
+        (folder / "base" / "tokenizer.json").write_bytes(options.tokenizer.read_bytes())
+        key = put_base_folder(ctx, folder / "base")
         with ctx.store.begin() as conn:
             token = store.ensure_version(conn, "token", key, writing(conn)).id
-            word = store.ensure_version(conn, "word", "synthetic", writing(conn)).id
-            names = [f"w{n}" for n in range(dictionary)]
-            found = store.word_ids(conn, word, names, add=True)
-            word_ids = np.sort(np.array(list(found.values()), np.int64))
-            assert conn.execute(sa.select(sa.func.count()).select_from(words)).scalar_one() == dictionary
-            for version in (token, word):
-                store.mark_ready(conn, version, writing(conn), 0)
-        levels = (
-            (token, np.arange(6, vocabulary), word_shares(vocabulary - 6)),
-            (word, word_ids, word_shares(dictionary)),
-        )
+            word = store.ensure_version(conn, "word", text_words.key(), writing(conn)).id
+            found = store.word_ids(conn, word, words[0], add=True)
+        ids = np.array([found[name] for name in words[0]], np.int64)
+        order = np.argsort(ids)
+        levels = ((token, *tokens), (word, ids[order], words[1][order]))
         for back in range(days, 0, -1):
             with ctx.store.begin() as conn:
-                for version, ids, shares in levels:
-                    write_day(conn, version, ids, LAST - dt.timedelta(days=back), shares, documents, rng)
-        started = time.process_time()
-        learn_statistics(ctx, AsOf(LAST - dt.timedelta(days=1), ctx.store.settle()))
-        whole = time.process_time() - started
+                for version, at, shares in levels:
+                    write_day(conn, version, at, LAST - dt.timedelta(days=back), shares, documents, rng)
+        if options.rows:
+            with ctx.store.begin() as conn:
+                many = {"last": LAST, "days": days, "n": days * documents}
+                conn.execute(sa.text(OLD_ARTICLES), many)
+                for version in (token, word):
+                    conn.execute(sa.text(OLD_COUNTED), {"v": version})
+                conn.execute(sa.text("ANALYZE articles"))
         with ctx.store.begin() as conn:
-            for version, ids, shares in levels:
-                write_day(conn, version, ids, LAST, shares, documents, rng)
-        started, cpu = time.perf_counter(), time.process_time()
-        learn_statistics(ctx, AsOf(LAST, ctx.store.settle()))
-        one, one_cpu = time.perf_counter() - started, time.process_time() - cpu
+            for version in (token, word):
+                store.mark_ready(conn, version, writing(conn), store.newest_article(conn))
+        learn_statistics(ctx, AsOf(LAST - dt.timedelta(days=1), ctx.store.settle()))
+        put_articles(ctx, given)
+        marks = [time.perf_counter()]
+        counting.count_articles(ctx)
+        marks.append(time.perf_counter())
+        learned = learn_statistics(ctx, AsOf(LAST, ctx.store.settle()))
+        marks.append(time.perf_counter())
+        make_query_weights(ctx, learned)
+        marks.append(time.perf_counter())
         with ctx.store.begin() as conn:
             size = conn.execute(sa.text("SELECT avg(length(arrays)) FROM count_batches")).scalar_one()
         ctx.store.close()
+    count, learn, weights = np.diff(marks)
     return {
         "days": days,
         "documents": days * documents,
-        "whole_cpu_s": whole,
-        "day_s": one,
-        "day_cpu_s": one_cpu,
+        "count_s": count,
+        "learn_s": learn,
+        "weights_s": weights,
+        "day_s": marks[-1] - marks[0],
         "batch_kb": float(size) / 1e3,
     }
 
 
 def main() -> None:
     """Print a row for each length of history."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", help="an empty database that may be filled")
-    parser.add_argument("--documents", type=int, default=1000, help="documents a day")
+    parser.add_argument("news")
+    parser.add_argument("tokenizer", type=Path)
+    parser.add_argument("--documents", type=int, default=1000, help="documents a day of the history")
     parser.add_argument("--days", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument("--vocabulary", type=int, default=32_000)
-    parser.add_argument("--dictionary", type=int, default=200_000)
+    parser.add_argument("--sample", type=int, default=3000)
+    parser.add_argument("--rows", action="store_true")
     options = parser.parse_args()
-    run(options.url, 2, 10, 100, 100)  # imports and connections are paid once
+    tokens, words, given = measured(options.news, options.tokenizer, options.sample)
+    run(options, 2, 10, tokens, words, given)  # imports and connections are paid once
     for days in options.days:
-        row = run(options.url, days, options.documents, options.vocabulary, options.dictionary)
-        print(
-            "  ".join(
-                f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in row.items()
-            )
-        )
+        row = run(options, days, options.documents, tokens, words, given)
+        said = (f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in row.items())
+        print("  ".join(said), flush=True)
 
 
 if __name__ == "__main__":

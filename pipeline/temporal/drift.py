@@ -20,6 +20,7 @@ from pipeline.temporal.idf import ONE_DAY, Floats
 
 _WEEK = 7  # days of a stretch
 _EARLIER = 8  # stretches before the recent one that say what is usual
+_STRAY = 0.1  # of the last week's stories
 _LEAST = 4  # of them, before anything can be called unusual
 
 
@@ -61,9 +62,12 @@ def measure(
         now = _between(tokens, start, end)
         before = _between(tokens, start - _WEEK * config.drift_weeks * ONE_DAY, start)
         ids = np.union1d(now.ids, before.ids)
-        series.append(jensen_shannon(now.at(ids), before.at(ids)) if now.n_stories and before.n_stories else None)
         if back == 0:
+            least = max(1, int(_STRAY * now.n_stories))
             fertility, usual_fertility = _fertility(now), _fertility(before)
+        # Weeks before the crawl began hold a few stray stories each: what they say is no usual value.
+        enough = min(now.n_stories, before.n_stories) >= least
+        series.append(jensen_shannon(now.at(ids), before.at(ids)) if enough else None)
     current, earlier = series[0], np.array([value for value in series[1:] if value is not None])
     z = usual = None
     if current is not None and len(earlier) >= _LEAST:

@@ -66,9 +66,8 @@ def plot_drift(rows: Sequence[tuple[dt.date, dict[str, Any]]], path: Path | str,
         for key, style in (("divergence", "tab:blue"), ("usual_divergence", "tab:grey")):
             axes.plot(days, [drift[key] for _, drift in rows], marker=".", color=style, label=key.replace("_", " "))
         loud = [(day, drift["divergence"]) for day, drift in rows if drift["level"] != "quiet"]
-        axes.scatter(
-            [day for day, _ in loud], [value for _, value in loud], color="tab:red", zorder=3, label="not quiet"
-        )
+        if loud:
+            axes.scatter(*zip(*loud, strict=True), color="tab:red", zorder=3, label="not quiet")
         axes.set_ylabel("Jensen-Shannon divergence, bits")
         axes.set_ylim(bottom=0)
         other = axes.twinx()
