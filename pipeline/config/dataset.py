@@ -25,12 +25,20 @@ class DatasetConfig(Section):
     )
     minimum_confidence: float = key(0.5, "synonym groups below this confidence are not used", ge=0, le=1)
 
+    generator: str = key("", "sequence-to-sequence model (folder or hub name) that writes queries; empty: none")
+    generator_prompt: str = key("{text}", "what it reads; {text} stands for the passage", pattern=r"\{text\}")
+    generated_per_passage: int = key(1, "queries that it writes for a passage", ge=1, le=16)
+
     negatives: int = key(8, "negatives of a query", ge=1)
     hard_share: float = key(0.5, "share of the negatives that are BM25-hard; the rest is random", ge=0, le=1)
     hard_top_k: int = key(100, "BM25 ranks that hard negatives come from", ge=1)
     hard_margin: float = key(
         0.95, "a hard negative scoring above this share of the positive's BM25 score is taken for a positive", gt=0
     )
+    hard_source: str = key(
+        "bm25", "who finds hard negatives: bm25, dense (needs hard_model) or both", pattern="^(bm25|dense|both)$"
+    )
+    hard_model: str = key("", "folder of the dense encoder that finds hard negatives")
     near_duplicate: float = key(0.4, "share of common word shingles from which two texts tell the same", gt=0, le=1)
     seed: int = key(13, "seed of every choice made for a training set")
 

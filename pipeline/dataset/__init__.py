@@ -13,6 +13,7 @@ from pipeline.lazy import attributes
 if TYPE_CHECKING:
     from pipeline.dataset.assemble import build
     from pipeline.dataset.bm25 import BM25
+    from pipeline.dataset.generated import generate_queries
     from pipeline.dataset.leakage import Guard
     from pipeline.dataset.negatives import add_hard_negatives_bm25
     from pipeline.dataset.rewrites import SynonymGroup
@@ -25,8 +26,18 @@ _HOMES = {
     "TrainingSet": "training_set",
     "add_hard_negatives_bm25": "negatives",
     "build": "assemble",
+    "generate_queries": "generated",
     "make_training_set": "training_set",
 }
-__all__ = ["BM25", "Guard", "SynonymGroup", "TrainingSet", "add_hard_negatives_bm25", "build", "make_training_set"]
+__all__ = [
+    "BM25",
+    "Guard",
+    "SynonymGroup",
+    "TrainingSet",
+    "add_hard_negatives_bm25",
+    "build",
+    "generate_queries",
+    "make_training_set",
+]
 
 __getattr__ = attributes(__name__, _HOMES)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.dataset.terms import Counted, Tokenizer, bigrams, terms_of
 from pipeline.errors import BadInputError
 
-__all__ = ["BM25", "Tokenizer", "bigrams"]
+__all__ = ["BM25", "Tokenizer", "best", "bigrams"]
 
 
 class BM25:
@@ -68,7 +68,7 @@ class BM25:
         for start in range(0, len(queries), chunk):
             counted = self._terms.queries(queries[start : start + chunk])
             for row in range(len(counted.lengths)):
-                yield _best(self._score(counted, row), k)
+                yield best(self._score(counted, row), k)
 
     def _score(self, counted: Counted, row: int) -> NDArray[np.float64]:
         """Scores (documents,) of one query: its words' postings, added up."""
@@ -89,7 +89,7 @@ class BM25:
         return np.asarray(asked.multiply(self.matrix[list(documents)]).sum(axis=1), np.float64).ravel()
 
 
-def _best(scores: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def best(scores: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The ``k`` largest positive scores, best first, and where they stand; ties go to the earlier place."""
     least = np.partition(scores, len(scores) - k)[len(scores) - k] if len(scores) > k else 0.0
     # Everything down to the k-th best score, so that ties are cut by position and not by chance.

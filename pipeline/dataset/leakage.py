@@ -50,6 +50,7 @@ class Guard:
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
         self._queries: set[str] = set()
+        self._asked: dict[int, list[frozenset[int]]] = defaultdict(list)
         self._stories: set[int] = set()
         self._articles: set[int] = set()
         self._sizes: list[int] = []
@@ -60,7 +61,7 @@ class Guard:
         self._articles.add(article_id)
         self._stories.add(story_id)
         if title:
-            self._queries.add(normalised(title))
+            self.hold_query(title)
         own = shingles(text)
         for shingle in own:
             self._held[shingle].append(len(self._sizes))
@@ -69,10 +70,19 @@ class Guard:
     def hold_query(self, text: str) -> None:
         """Hold a query out: no example may ask it."""
         self._queries.add(normalised(text))
+        own = shingles(text)
+        for shingle in own:
+            self._asked[shingle].append(own)
 
     def refuses_query(self, text: str) -> bool:
         """Whether a query is one of those held out."""
         return normalised(text) in self._queries
+
+    def near_query(self, text: str) -> bool:
+        """Whether a query shares ``threshold`` of its shingles with one that is held out."""
+        own = shingles(text)
+        near = (held for shingle in own for held in self._asked.get(shingle, ()))
+        return any(overlap(own, held) >= self.threshold for held in near)
 
     def refuses(self, *, article_id: int, story_id: int, text: str) -> str | None:
         """Why an article must not be trained on ("held_out", "story", "near_duplicate"), or None."""

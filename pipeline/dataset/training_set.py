@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.artifacts import content_hash
 from pipeline.config.dataset import DatasetConfig
@@ -17,8 +17,12 @@ from pipeline.dataset.negatives import mine
 from pipeline.dataset.passages import is_verbatim, normalised, passages, without
 from pipeline.dataset.rewrites import Rewriter, SynonymGroup, aliases
 from pipeline.dataset.sampling import chance, replayed, weight_of
-from pipeline.errors import BadInputError
+from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FORMAT = 1
 """Changes when the same articles and settings would give another training set."""
@@ -134,6 +138,8 @@ def make_training_set(
         if done % 500 == 0:
             progress("pairs", done, len(chosen))
         _pairs_of(article, as_of, settings, guard, work)
+    if settings.generator:
+        _generate(as_of, settings, guard, work, progress)
     _expand(chosen, groups, settings, guard, work)
     if not work.examples:
         raise BadInputError(
@@ -187,6 +193,27 @@ def _taken(parts: list[str], article_id: int, number: int, settings: DatasetConf
     return sorted(taken)
 
 
+def _generate(as_of: dt.date, settings: DatasetConfig, guard: Guard, work: _Work, progress: Progress) -> None:
+    """Queries written by a model; one that comes near a held-out query is refused beside what every query is."""
+    from pipeline.dataset.generated import generate_queries
+
+    written = generate_queries(
+        [passage["text"] for passage in work.passages],
+        settings.generator,
+        queries=settings.generated_per_passage,
+        prompt=settings.generator_prompt,
+        progress=lambda done, total: progress("queries written by a model", done, total),
+    )
+    for position, queries in enumerate(written):
+        age = (as_of - dt.date.fromisoformat(work.passages[position]["day"])).days
+        weight = weight_of(age, settings.half_life_days, settings.minimum_weight)
+        for query in queries:
+            if guard.near_query(query):
+                work.refused["query_near_held_out"] += 1
+            else:
+                work.ask(query, "generated", position, weight, settings, guard)
+
+
 def _expand(
     chosen: Sequence[TrainingArticle],
     groups: Sequence[SynonymGroup],
@@ -214,8 +241,9 @@ def _expand(
 def _negatives(settings: DatasetConfig, work: _Work, progress: Progress) -> None:
     if len(work.passages) < 2:
         raise BadInputError("a training set needs at least two passages: take more days")
+    queries = [example["query"] for example in work.examples]
     mined = mine(
-        [example["query"] for example in work.examples],
+        queries,
         work.answers,
         [passage["text"] for passage in work.passages],
         top_k=settings.hard_top_k,
@@ -225,12 +253,35 @@ def _negatives(settings: DatasetConfig, work: _Work, progress: Progress) -> None
         near_duplicate=settings.near_duplicate,
         stories=[passage["story_id"] for passage in work.passages],
         seed=settings.seed,
+        dense=_dense(queries, work, settings, progress),
+        lexical=settings.hard_source != "dense",
         refused=work.refused,
         progress=lambda done, total: progress("negatives", done, total),
     )
     for example, negatives in zip(work.examples, mined, strict=True):
         example["hard"] = [work.passages[i]["id"] for i in negatives.hard]
         example["random"] = [work.passages[i]["id"] for i in negatives.random]
+
+
+def _dense(
+    queries: list[str], work: _Work, settings: DatasetConfig, progress: Progress
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Vectors of queries and passages by the dense encoder that finds hard negatives; None where BM25 does alone."""
+    if settings.hard_source == "bm25":
+        return None
+    if not settings.hard_model:
+        raise ConfigError(f"dataset.hard_source is {settings.hard_source}: name a dense encoder by dataset.hard_model")
+    import torch
+
+    from pipeline.encoder.dense import DenseEncoder
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = DenseEncoder(Path(settings.hard_model), device, 256)
+
+    def encode(texts: list[str], prefix: str) -> NDArray[np.float32]:
+        return encoder.encode(texts, prefix, lambda done, total: progress("dense vectors", done, total))
+
+    return encode(queries, "query: "), encode([passage["text"] for passage in work.passages], "passage: ")
 
 
 def _report(articles: Sequence[TrainingArticle], chosen: Sequence[TrainingArticle], work: _Work) -> dict[str, Any]:

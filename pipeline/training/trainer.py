@@ -20,6 +20,7 @@ from pipeline.config.encoder import EncoderConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.encoder import Encoder
 from pipeline.encoder import folder as files
+from pipeline.encoder.dense import DenseEncoder
 from pipeline.encoder.memory import out_of_memory
 from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import Progress, silent
@@ -29,7 +30,7 @@ from pipeline.training.data import Batch, TrainingData
 from pipeline.training.objective import Relation, Sampled, objective
 from pipeline.training.processes import Processes
 from pipeline.training.student import Student
-from pipeline.training.teacher import DenseTeacher, bm25_matrix
+from pipeline.training.teacher import bm25_matrix
 
 T = TypeVar("T")
 LOGGED = 200
@@ -180,7 +181,7 @@ class _Run:
                 self.processes.wait()
             with np.load(kept, allow_pickle=False) as held:
                 return held["passages"], held["queries"]
-        encoder = DenseTeacher(folder, self.student.encoder.device, self.settings.max_length)
+        encoder = DenseEncoder(folder, self.student.encoder.device, self.settings.max_length)
         found = []
         for what, texts, used in (
             ("passage", self.data.texts, sorted({p for b in self.plan for p in b.passages})),
