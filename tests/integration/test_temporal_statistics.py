@@ -354,3 +354,36 @@ def test_examples_come_from_openings_where_no_title_has_the_word_and_latin_lette
     assert all(title.startswith("배 소식") for title in titles)
     assert "최근 하루" in korean(told)
     assert korean(told).startswith(f"{told.word}: ")
+
+
+def test_commands_say_why_there_is_nothing(context, database: str, monkeypatch: pytest.MonkeyPatch):
+    from typer.testing import CliRunner
+
+    from pipeline.cli import app
+
+    put_articles(context, [Given(DAY, "금리 인하")])
+    count_articles(context)
+    learn_statistics(context, AsOf(DAY, context.store.settle()))
+    monkeypatch.setenv("GARAM_DATABASE_URL", database)
+
+    def said(*arguments: str) -> str:
+        result = CliRunner().invoke(app, list(arguments), catch_exceptions=True)
+        if isinstance(result.exception, UsageError):
+            return str(result.exception)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    day, later = DAY.isoformat(), "2999-01-01"
+    assert "nothing to compare with" in said("trends", "--day", day)
+    assert "[]" in said("trends", "--day", day, "--json")
+    for command in (
+        ["trends", "--day", later],
+        ["learn", "--day", later],
+        ["series", "금리", "--from", later, "--to", later],
+    ):
+        assert "in the future" in said(*command)
+    assert "no article" in said("series", "금리", "--from", "2020-01-01", "--to", "2020-01-02")
+    assert "9 of the 10 days" in said("series", "금리", "--from", "2026-02-01", "--to", "2026-02-10")
+    assert "없는말 is in no article" in said("series", "없는말", "--from", day, "--to", day)
+    assert "quiet" in said("drift", "--from", day, "--to", day)
+    assert "has been learned" in said("drift", "--from", "2020-01-01", "--to", "2020-01-02")
