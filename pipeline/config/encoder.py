@@ -24,6 +24,9 @@ class EncoderConfig(Section):
         ge=0,
         le=30,
     )
+    lexical_added: bool = key(
+        False, "true adds a text's own terms' floor to what the model says; false takes the larger of the two"
+    )
     average_length: float = key(150.0, "tokens of a text of average length, for the lexical floor", gt=0)
 
     @property
@@ -31,7 +34,9 @@ class EncoderConfig(Section):
         """The floor under a text's own terms; None when it is switched off."""
         from pipeline.encoder.lexical import LexicalFloor
 
-        return LexicalFloor(self.lexical_floor, self.average_length) if self.lexical_floor > 0 else None
+        if self.lexical_floor <= 0:
+            return None
+        return LexicalFloor(self.lexical_floor, self.average_length, self.lexical_added)
 
     def document_text(self, text: str) -> str:
         """The part of an article's text that is searched: at most ``max_chars`` characters, cut at a space.

@@ -20,7 +20,9 @@ class TrainingConfig(Section):
     query_max_length: int = key(48, "tokens of a query in training", ge=4, le=512)
 
     learning_rate: float = key(7e-5, "AdamW's largest step size", gt=0)
-    head_learning_rate: float = key(3e-4, "the same for the bias of the output dimensions", gt=0)
+    head_learning_rate: float = key(
+        3e-4, "the same for the output dimensions: bias, and matrix unless tied to the words' embeddings", gt=0
+    )
     weight_decay: float = key(0.01, "AdamW's weight decay", ge=0)
     warmup_share: float = key(0.05, "share of the steps in which the step size rises; it falls to 0 after", ge=0, lt=1)
     clip_norm: float = key(1.0, "largest norm of the gradient", gt=0)

@@ -290,7 +290,7 @@ class Encoder:
                 weights = self.module(*self.padded(tokens)).float()
                 if self.lexical is not None:
                     floor = torch.from_numpy(self.lexical_floor(texts).toarray())
-                    weights = torch.maximum(weights, floor.to(weights.device))
+                    weights = self.lexical.under(weights, floor.to(weights.device))
                 if max_active is not None and max_active < weights.shape[1]:
                     kept = weights.topk(max_active, dim=1)
                     weights = torch.zeros_like(weights).scatter_(1, kept.indices, kept.values)

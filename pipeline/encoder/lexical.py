@@ -3,7 +3,9 @@
 A learned weight says what a text is about; it knows neither how often a term is said nor how long the text is, and it
 is missing exactly where a word is new. So each own term of a document weighs at least ``weight`` times the document's
 side of BM25 (term frequency saturated, length normalised), whatever the model thinks of it: what a model forgets can
-never be less findable than by words alone. Terms that the text does not hold (expansions) come from the model only.
+never be less findable than by words alone. The model's own weight is laid on it in one of two ways: as a maximum (the
+model counts where it is above the floor) or as a sum (it always counts, and always learns: under a maximum no gradient
+reaches an own term that is below its floor). Terms that the text does not hold (expansions) come from the model only.
 """
 
 from __future__ import annotations
@@ -13,20 +15,28 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+import torch
+from torch import Tensor
 
 K1, B = 1.2, 0.75  # Lucene's, as in OpenSearch
 
 
 @dataclass(frozen=True)
 class LexicalFloor:
-    """``weight`` of a term said once in a text of ``average_length`` tokens."""
+    """``weight`` of a term said once in a text of ``average_length`` tokens; ``added`` to what the model says, or else
+    the least that a term weighs."""
 
     weight: float
     average_length: float
+    added: bool = False
 
     def of(self, tokens: Sequence[Sequence[int]], size: int) -> sp.csr_matrix:
         """The floor (documents, ``size``) float32 of documents given as token ids."""
         return saturation(tokens, size, self.average_length) * np.float32(self.weight)
+
+    def under(self, learned: Tensor, floor: Tensor) -> Tensor:
+        """Document weights: what the model says, laid on the floor; all of one shape."""
+        return learned + floor if self.added else torch.maximum(learned, floor)
 
 
 def saturation(tokens: Sequence[Sequence[int]], size: int, average_length: float) -> sp.csr_matrix:

@@ -47,7 +47,8 @@ class Champion:
             found = [self._student.logits([tokens[i] for i in part], exact) for part in own]
             logits = self._processes.gather(found, parts, len(exact))
             floor = None if documents.floor is None else documents.floor[:, : documents.exact]
-            held = Sampled(logits, documents.exact, 1.0, documents.df_share[: documents.exact], floor)
+            share = documents.df_share[: documents.exact]
+            held = Sampled(logits, documents.exact, 1.0, share, floor, documents.lexical)
             theirs = queries[:, : documents.exact] @ held.weights.T / self._settings.temperature
         return losses.kl_distillation(
             queries @ documents.weights.T, theirs.masked_fill(relation.excluded, -torch.inf),

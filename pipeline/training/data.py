@@ -116,7 +116,8 @@ def plan(data: TrainingData, examples: Iterable[int], settings: TrainingConfig) 
     """Every batch of the training, ``settings.steps`` of them; the same for the same data and settings.
 
     A batch has up to ``batch_passages`` passages: positives, each with up to ``hard_per_positive`` of its hard
-    negatives, no two of one story. A positive brings up to ``queries_per_passage`` of its queries, its title first.
+    negatives, no two of one story. A passage brings up to ``queries_per_passage`` of its queries, its title first; a
+    negative does so too, where it answers any: who was encoded anyway is asked, and against its hardest rivals.
     Positives come in epochs without repetition, drawn by weight (Efraimidis and Spirakis 2006: largest
     ``u ** (1 / weight)`` first), so heavier ones come early and all come before one comes again.
     """
@@ -160,8 +161,7 @@ def _batch(
             continue
         stories.add(data.stories[position])
         positives.append(position)
-        titled = sorted(asked[position], key=lambda i: (data.kinds[i] != "title", draw.random()))
-        chosen = titled[: settings.queries_per_passage]
+        chosen = _asked(data, asked[position], draw, settings)
         examples += chosen
         candidates = [p for i in chosen for p in data.hard[i]]
         draw.shuffle(candidates)
@@ -172,5 +172,13 @@ def _batch(
             if data.stories[candidate] not in stories:
                 stories.add(data.stories[candidate])
                 negatives.append(candidate)
+                if candidate in asked:
+                    examples += _asked(data, asked[candidate], draw, settings)
     queue.extend(reversed(later))
     return Batch([*positives, *negatives], examples)
+
+
+def _asked(data: TrainingData, examples: list[int], draw: random.Random, settings: TrainingConfig) -> list[int]:
+    """The queries of a passage that a batch asks: its title first, the others drawn."""
+    titled = sorted(examples, key=lambda i: (data.kinds[i] != "title", draw.random()))
+    return titled[: settings.queries_per_passage]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config.training import TrainingConfig
+from pipeline.encoder.lexical import LexicalFloor
 from pipeline.training import losses
 
 
@@ -18,7 +19,7 @@ class Sampled:
 
     ``logits`` (D, C) before the activation; the first ``exact`` columns are there for sure (the queries' tokens), the
     others stand for ``scale`` dimensions each (1 when all are computed). ``df_share`` (C,) is the share of passages
-    with the term; under the weights of a text's own terms lies the ``floor``.
+    with the term; the weights lie on the ``floor`` of a text's own terms.
     """
 
     logits: Tensor
@@ -26,12 +27,20 @@ class Sampled:
     scale: float
     df_share: Tensor
     floor: Tensor | None = None  # (D, C) the lexical floor
+    lexical: LexicalFloor | None = None  # how the weights lie on it
+
+    @cached_property
+    def learned(self) -> Tensor:
+        """What the model gives: ``log1p(relu(logits))``; (D, C). Sparsity is charged on this part alone: the floor is
+        given, and a charge on it would only press the model to nothing."""
+        return torch.log1p(torch.relu(self.logits))
 
     @cached_property
     def weights(self) -> Tensor:
-        """What the encoder gives: ``log1p(relu(logits))``, at least the floor; (D, C)."""
-        learned = torch.log1p(torch.relu(self.logits))
-        return learned if self.floor is None else torch.maximum(learned, self.floor)
+        """What is served: the learned weights on the floor; (D, C)."""
+        if self.floor is None or self.lexical is None:
+            return self.learned
+        return self.lexical.under(self.learned, self.floor)
 
     def total(self, values: Tensor) -> Tensor:
         """Estimate of the sum over all dimensions of a value per column (..., C) -> (...)."""
@@ -105,6 +114,7 @@ def objective(
         add("flops", settings.flops_weight * ramp, value)
     active = documents.total((documents.weights.detach() > 0).float())
     said |= {"active": active.mean(), "empty": (active == 0).float().mean()}
+    said["learned"] = documents.total((documents.learned.detach() > 0).float()).mean()
     said["ranked_first"] = ((scores >= own.unsqueeze(1)).sum(1) == 1).float().mean()
     return loss, {"loss": float(loss.detach()), **{name: float(value) for name, value in said.items()}}
 
@@ -112,9 +122,10 @@ def objective(
 def _sparsity(documents: Sampled, settings: TrainingConfig) -> Tensor:
     keep = None
     if settings.l0_threshold > 0:
-        active = documents.total((documents.weights.detach() > 0).float())
+        active = documents.total((documents.learned.detach() > 0).float())
         keep = active > settings.l0_threshold
-    exact, sampled = documents.weights[:, : documents.exact], documents.weights[:, documents.exact :]
+    learned = documents.learned
+    exact, sampled = learned[:, : documents.exact], learned[:, documents.exact :]
     if settings.flops_kind == "df_flops":
         share = documents.df_share
         head = losses.df_flops(exact, share[: documents.exact], keep=keep)

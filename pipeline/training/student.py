@@ -69,6 +69,14 @@ class Student:
         """Weights that move, by name, in a fixed order."""
         return {name: p for name, p in self.encoder.module.named_parameters() if p.requires_grad}
 
+    def head(self) -> list[nn.Parameter]:
+        """The output dimensions' trainable weights: the bias, and the matrix where no word embedding is tied to it."""
+        decoder = self.encoder.module.decoder
+        backbone: Any = self.encoder.module.backbone
+        tied = decoder.weight is backbone.get_input_embeddings().weight
+        held = {"bias"} if tied else {"bias", "weight"}
+        return [p for name, p in decoder.named_parameters() if name in held and p.requires_grad]
+
     def tokens(self, texts: Sequence[str], length: int) -> list[list[int]]:
         """Token ids with special tokens, cut at ``length``."""
         encoded = self.encoder.tokenizer(

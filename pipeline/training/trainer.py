@@ -105,7 +105,8 @@ class _Run:
         self.plan = data.plan(self.data, trained, settings)
         self.df_share = self._df_share()
         self.bm25 = self._bm25()
-        self.floor = self._floor(encoding)
+        self.lexical = encoding.lexical if encoding else None
+        self.floor = self._floor()
         self.champion = None
         if champion is not None and settings.champion_weight > 0:
             self.champion = Champion(champion, encoder.vocabulary_hash, settings, self.processes)
@@ -120,12 +121,12 @@ class _Run:
         )
         self.dense = self._dense(teacher)
         self.weights = self.student.trainable()
-        bias = [p for name, p in self.weights.items() if name.endswith("decoder.bias")]
-        ids = {id(p) for p in bias}
+        head = self.student.head()
+        ids = {id(p) for p in head}
         others = [p for p in self.weights.values() if id(p) not in ids]
         groups: list[dict[str, Any]] = [
             {"params": others, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
-            {"params": bias, "lr": settings.head_learning_rate, "weight_decay": 0.0},
+            {"params": head, "lr": settings.head_learning_rate, "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), fused=True)
         self.rates = [g["lr"] for g in self.optimizer.param_groups]
@@ -162,11 +163,11 @@ class _Run:
         blocked = self.student.encoder.blocked
         return bm25_matrix([[t for t in held if not blocked[t]] for held in self.passages], len(blocked))
 
-    def _floor(self, encoding: EncoderConfig | None) -> sp.csr_matrix | None:
+    def _floor(self) -> sp.csr_matrix | None:
         """The lexical floor of each passage, of its whole text as in serving; None where there is none."""
         encoder = self.student.encoder
-        encoder.lexical = encoding.lexical if encoding else None
-        return encoder.lexical_floor(self.data.texts) if encoder.lexical else None
+        encoder.lexical = self.lexical
+        return encoder.lexical_floor(self.data.texts) if self.lexical else None
 
     def _dense(self, folder: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Teacher vectors of the passages and queries that the plan uses, kept beside the checkpoint."""
@@ -271,7 +272,7 @@ class _Run:
         with torch.set_grad_enabled(not self.cached):
             found = [student.logits([tokens[i] for i in part], ids) for part in own]
         documents = self.processes.gather(found, parts, len(columns.ids)).requires_grad_()
-        held = Sampled(documents, columns.exact, columns.scale, share, floor)
+        held = Sampled(documents, columns.exact, columns.scale, share, floor, self.lexical)
         loss, terms = objective(asked, held, relation, teacher, settings, ramp)
         if self.champion is not None:
             value = self.champion.term(tokens, parts, ids, asked, held, relation)
@@ -356,8 +357,8 @@ class _Run:
         with torch.no_grad():
             for part, logits in self.student.batches([self.passages[i] for i in pool], ids):
                 found[part] = torch.log1p(torch.relu(logits)).float().cpu()
-        if self.floor is not None:
-            found = torch.maximum(found, torch.from_numpy(self.floor[pool][:, own].toarray()))
+        if self.floor is not None and self.lexical is not None:
+            found = self.lexical.under(found, torch.from_numpy(self.floor[pool][:, own].toarray()))
         scores = queries[:, own].toarray() @ found.numpy().T
         target = np.array([place[self.data.positives[i]] for i in self.watched])
         return _ndcg(scores, target)
@@ -422,7 +423,7 @@ class _Run:
         every = max(1, len(self.history) // LOGGED)
         shown = self.history[::every] + ([self.history[-1]] if (len(self.history) - 1) % every else [])
         tail = self.history[-max(1, len(self.history) // 10) :]
-        numbers = ("loss", "active", "ranked_first")
+        numbers = ("loss", "active", "learned", "ranked_first")
         card = {
             "kind": "trained",
             **facts,

@@ -29,15 +29,17 @@ def test_said_once_in_an_average_text_is_one() -> None:
     assert LexicalFloor(2.0, 3.0).of([[2, 4, 6]], 8)[0, 4] == pytest.approx(2.0)
 
 
-def test_no_own_term_falls_below_it_and_no_other_term_moves(tmp_path: Path) -> None:
+@pytest.mark.parametrize("added", [False, True])
+def test_no_own_term_falls_below_it_and_no_other_term_moves(tmp_path: Path, added: bool) -> None:
     tiny_encoder(tmp_path / "m")
     text = "금리 인상 금리 한국은행"
     plain = Encoder.load(tmp_path / "m", device="cpu").encode_documents([text]).toarray()[0]
-    floored = Encoder.load(tmp_path / "m", device="cpu", lexical=LexicalFloor(5.0, 10.0))
+    floored = Encoder.load(tmp_path / "m", device="cpu", lexical=LexicalFloor(5.0, 10.0, added))
     floor = floored.lexical_floor([text]).toarray()[0]
     assert (floor > 0).sum() == len(floored.token_ids(text)) > 0
     assert not floor[floored.blocked].any()
-    np.testing.assert_allclose(floored.encode_documents([text]).toarray()[0], np.maximum(plain, floor), rtol=1e-5)
+    expected = plain + floor if added else np.maximum(plain, floor)
+    np.testing.assert_allclose(floored.encode_documents([text]).toarray()[0], expected, rtol=1e-5)
 
 
 def test_the_whole_text_has_a_floor_though_the_model_reads_its_start(tmp_path: Path) -> None:

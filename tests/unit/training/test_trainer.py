@@ -14,11 +14,13 @@ import torch
 
 from pipeline.config import Config
 from pipeline.encoder import Encoder
+from pipeline.encoder.lexical import LexicalFloor
 from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import silent
 from pipeline.training import CollapsedError, train
 from pipeline.training import data as training_data
 from pipeline.training.health import check
+from pipeline.training.objective import Relation, Sampled, objective
 from pipeline.training.student import Student
 from pipeline.training.teacher import bm25_matrix
 from pipeline.training.trainer import _Run
@@ -142,10 +144,55 @@ def test_batches_have_one_passage_of_a_story_and_every_positive_before_one_again
         assert len(set(held)) == len(held)
         assert 2 <= len(held) <= 8
         assert {read.positives[i] for i in batch.examples} <= set(batch.passages)
-    positives = [p for b in plan for p in dict.fromkeys(read.positives[i] for i in b.examples)]
+    assert plan == training_data.plan(read, trained, settings(steps=40))
+    alone = training_data.plan(read, trained, settings(steps=40, hard_per_positive=0))
+    positives = [p for b in alone for p in dict.fromkeys(read.positives[i] for i in b.examples)]
     whole = {read.positives[i] for i in trained}
     assert len(set(positives[: len(whole)])) > 0.9 * len(whole)
-    assert plan == training_data.plan(read, trained, settings(steps=40))
+
+
+def test_a_hard_negative_is_asked_its_own_title_too(training_set):
+    read = training_data.read(training_set)
+    trained, _ = training_data.split(read, 6, 13)
+    answers = {read.positives[i] for i in trained}
+    for batch in training_data.plan(read, trained, settings(steps=10, hard_per_positive=2, queries_per_passage=1)):
+        asked = [read.positives[i] for i in batch.examples]
+        assert sorted(asked) == sorted(p for p in batch.passages if p in answers)
+        assert {read.kinds[i] for i in batch.examples} == {"title"}
+
+
+def _documents(floor: torch.Tensor | None, logits: torch.Tensor) -> Sampled:
+    share = torch.full((logits.shape[1],), 0.1)
+    return Sampled(logits, logits.shape[1], 1.0, share, floor, LexicalFloor(1.0, 1.0, added=True))
+
+
+def test_what_is_trained_is_what_is_served_and_only_what_is_learned_is_charged():
+    """With a floor ten times what the model gives, FLOPS once pressed the model to nothing: it cannot move a floor."""
+    logits = torch.tensor([[1.0, -1.0, 2.0], [-1.0, 0.5, -1.0]], requires_grad=True)
+    floor = torch.tensor([[5.0, 5.0, 0.0], [0.0, 0.0, 5.0]])
+    learned = torch.log1p(torch.relu(logits))
+    queries, nobody = torch.eye(3)[:2], torch.zeros(2, 2, dtype=torch.bool)
+    relation = Relation(torch.tensor([0, 1]), nobody, nobody, torch.ones(2))
+    chosen = settings(flops_weight=1.0, in_batch_weight=1.0, distil_weight=0.0)
+    loss, terms = objective(queries, _documents(floor, logits), relation, None, chosen, 1.0)
+    expected = torch.nn.functional.cross_entropy(queries @ (learned + floor).T, relation.positive)
+    torch.testing.assert_close(loss, expected + learned.mean(0).square().sum())
+    assert (terms["learned"], terms["active"]) == (1.5, 2.5)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 0] != 0  # an own term learns although its floor is higher
+
+
+def test_an_untied_output_matrix_learns_at_the_heads_rate(training_set, start, tmp_path):
+    chosen = settings(freeze_embeddings=False, learning_rate=1e-5, head_learning_rate=1e-3)
+    run = _Run(training_set, start, chosen, silent, tmp_path / "work", None, None)
+    decoder = run.student.encoder.module.decoder
+    tied = decoder.weight is run.student.encoder.module.backbone.get_input_embeddings().weight
+    rates = {
+        id(p): rate for group, rate in zip(run.optimizer.param_groups, run.rates, strict=True) for p in group["params"]
+    }
+    assert rates[id(decoder.bias)] == 1e-3
+    assert rates[id(decoder.weight)] == (1e-5 if tied else 1e-3)
 
 
 def test_the_bm25_teacher_is_the_formula():
