@@ -20,10 +20,18 @@ Plot = Annotated[Path | None, typer.Option("--plot", help="also draw it to this 
 
 
 def base(context: typer.Context) -> None:
-    """Build the base model from the articles known now, unless it is there."""
+    """Build the base model from the articles known now, unless it is there; says what its making reached."""
     from pipeline import training
+    from pipeline.store import models
 
-    typer.echo(f"base model {training.ensure_base(opened(context), progress=TerminalProgress())}")
+    ctx = opened(context)
+    number = training.ensure_base(ctx, progress=TerminalProgress())
+    with ctx.store.begin() as conn:
+        card = next(model.card for model in models.all_models(conn) if model.id == number)
+    typer.echo(f"base model {number}")
+    for what in ("distillation", "head"):
+        for name, value in (card.get(what) or {}).items():
+            typer.echo(f"  {what} {name.replace('_', ' ')}: {value:.4g}")
 
 
 def learn(context: typer.Context, day: Day, known_by: Instant = None, as_json: Json = False) -> None:

