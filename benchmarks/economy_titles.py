@@ -47,8 +47,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dataset": {"max_articles": 40_000, "recent_days": 60, "sentences_per_passage": 0, "passages_per_article": 1,
                 "passage_chars": 800, "hard_margin": 1.05, "hard_share": 0.75, "expansion_ratio": 0.3},
     "training": {"hard_per_positive": 3, "queries_per_passage": 3, "max_length": 96, "learning_rate": 3e-5,
-                 "head_learning_rate": 8e-5, "warmup_share": 0.1, "freeze_layers": 3, "freeze_embeddings": False,
-                 "teacher": "none", "distil_weight": 0.0, "flops_weight": 0.001, "validation_queries": 0},
+                 "head_learning_rate": 1e-4, "warmup_share": 0.1, "freeze_layers": 3, "freeze_embeddings": False,
+                 "teacher": "none", "distil_weight": 0.0, "flops_weight": 5e-4,
+                 "temperature": 2.5, "validation_queries": 0},
     "encoder": {"average_length": 165.0, "lexical_added": True},
 }  # fmt: skip
 """What this data wants otherwise than config.yaml; docs/experiments.md says why."""

@@ -30,7 +30,7 @@ class TrainingConfig(Section):
     freeze_embeddings: bool = key(True, "true leaves token embeddings, and the output matrix tied to them, as they are")
     columns: int = key(4096, "output dimensions computed in a step beside the queries' own; 0 computes all", ge=0)
 
-    temperature: float = key(1.0, "scores are divided by it; 1 for dot products, 0.05 for cosines", gt=0)
+    temperature: float = key(1.0, "scores are divided by it; 1 for dot products, 2.5 with encoder.lexical_added", gt=0)
     in_batch_weight: float = key(1.0, "weight of in_batch_negatives_loss", ge=0)
     hard_weight: float = key(0.0, "weight of contrastive_loss_with_hard_negatives, over a query's own negatives", ge=0)
     triplet_margin: float = key(0.0, "margin of its triplet option, in score units; 0 leaves it out", ge=0)
