@@ -13,7 +13,7 @@ table. `--judged` names folders in BEIR form that are searched besides. To devel
 
 CPU seconds (all cores) of base, training set and training are printed. `--model DIR` measures a model that is there
 already. Everything can be called again: what is in `--output` is not made twice. A base took 545 CPU seconds, a
-training step 1.4, encoding 32 texts 1.5 (two cores without AMX), so the whole file takes about half an hour to encode.
+training step 1.4, encoding 32 texts 1.5 (two cores without AMX): about half an hour of CPU for the texts of 2026-02.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Sampled:
     @cached_property
     def learned(self) -> Tensor:
         """What the model gives: ``log1p(relu(logits))``; (D, C). Sparsity is charged on this part alone: the floor is
-        given, and a charge on it would only press the model to nothing."""
+        given, and no step can lower it."""
         return torch.log1p(torch.relu(self.logits))
 
     @cached_property

@@ -167,7 +167,7 @@ def _documents(floor: torch.Tensor | None, logits: torch.Tensor) -> Sampled:
 
 
 def test_what_is_trained_is_what_is_served_and_only_what_is_learned_is_charged():
-    """With a floor ten times what the model gives, FLOPS once pressed the model to nothing: it cannot move a floor."""
+    """FLOPS once charged the floor, too: more than ten times what the model gives, and no step can lower it."""
     logits = torch.tensor([[1.0, -1.0, 2.0], [-1.0, 0.5, -1.0]], requires_grad=True)
     floor = torch.tensor([[5.0, 5.0, 0.0], [0.0, 0.0, 5.0]])
     learned = torch.log1p(torch.relu(logits))
