@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -95,7 +96,9 @@ def test_a_database_that_stays_away_ends_the_crawl_with_a_sentence(world: World)
     crawl = world.start_crawl(database, subprocess.PIPE, database_patience_s=1, concurrency=1)
     assert crawl.stderr is not None
     crawl.stderr.readline()  # the first feed is done
+    crawl.send_signal(signal.SIGSTOP)  # so that it cannot be done with all of them before the database is dead
     world.kill_database()
+    crawl.send_signal(signal.SIGCONT)
     try:
         _, said = crawl.communicate(timeout=60)
     finally:
