@@ -237,7 +237,8 @@ def test_old_answers_go_and_their_polls_stay(ctx: Context, tmp_path: Path) -> No
 def poll(ctx: Context, feed_id: int, at: dt.datetime, new: int) -> None:
     with ctx.store.begin() as conn:
         values = {"started_at": at, "finished_at": at, "status": "ok", "new": new}
-        feed_rows.record_poll(conn, values, feed_id, {"last_polled_at": at} | ({"last_new_at": at} if new else {}))
+        changes = {"last_polled_at": at} | ({"last_new_at": at} if new else {})
+        feed_rows.record_poll(conn, values, feed_rows.read(conn, feed_id), changes)
 
 
 def test_an_outlet_is_silent_when_it_is_so_for_longer_than_it_usually_is(ctx: Context) -> None:
