@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.encoder import screen
+
 BLOCKED_BIAS = -10_000.0
 """Bias of a blocked dimension's logit: far below anything the decoder makes, and exact enough in fp16 and bf16."""
 CHUNK_BYTES = 48 * 1024 * 1024
@@ -109,6 +111,7 @@ class SparseDocumentEncoder(nn.Module):
         self.backbone = model
         self._swap(nn.Identity())
         self.register_buffer("blocked", blocked.bool(), persistent=False)
+        self._rounded: tuple[tuple[int, int], screen.Rounded] | None = None
         self.block()
 
     def _swap(self, module: nn.Module) -> None:
@@ -130,17 +133,32 @@ class SparseDocumentEncoder(nn.Module):
         self._swap(nn.Identity())
 
     def max_logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Largest logit of each token over the positions, (B, L) twice -> (B, V) fp32, with gradients."""
+        """Largest logit of each token over the positions, (B, L) twice -> (B, V) fp32, with gradients.
+
+        Where none are wanted and the CPU is quick in 8 bits, logits that are not above 0 are given as -1.
+        """
         backbone: Any = self.backbone
         hidden: Tensor = backbone(input_ids=input_ids, attention_mask=attention_mask).logits
         bias = self.decoder.bias
         assert bias is not None
         if hidden.dtype == torch.float32 and torch.is_autocast_enabled(hidden.device.type):
             hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
+        weight, mask = self.decoder.weight, attention_mask.bool()
         with torch.autocast(hidden.device.type, enabled=False):
-            result = MaxLogits.apply(hidden, self.decoder.weight, bias, attention_mask.bool())
+            if not torch.is_grad_enabled() and screen.usable(hidden):
+                chunk = _chunk(hidden, weight.shape[0])
+                return screen.max_logits(hidden, weight, bias, mask, self._rounded_rows(), chunk)
+            result = MaxLogits.apply(hidden, weight, bias, mask)
         assert isinstance(result, Tensor)
         return result
+
+    def _rounded_rows(self) -> screen.Rounded:
+        """The output projection in 8 bits, made again when it has changed."""
+        weight = self.decoder.weight
+        state = (weight.data_ptr(), weight._version)
+        if self._rounded is None or self._rounded[0] != state:
+            self._rounded = (state, screen.Rounded.of(weight.detach()))
+        return self._rounded[1]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Weights of the documents: ids and mask (B, L) -> (B, V) fp32, >= 0, blocked dimensions 0."""

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.encoder import Encoder, SparseDocumentEncoder, blocked_tokens, feature_name, vocabulary_hash
+from pipeline.encoder import (
+    Encoder,
+    SparseDocumentEncoder,
+    blocked_tokens,
+    feature_name,
+    screen,
+    vocabulary_hash,
+)
+from pipeline.encoder.module import MaxLogits
 from pipeline.errors import BadInputError, CorruptArtifactError
 
 torch = pytest.importorskip("torch")
@@ -134,6 +142,38 @@ def test_gradients_agree_with_plain_autograd() -> None:
     for (name, got), (_, expected) in zip(model.named_parameters(), plain.named_parameters(), strict=True):
         if expected.grad is not None:
             torch.testing.assert_close(got.grad, expected.grad, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="8-bit products are used on CPUs with VNNI only")
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+def test_terms_ruled_out_in_8_bits_do_not_fire(spread: float) -> None:
+    """Outlying states make the steps coarse and the bounds wide: nothing that fires may be lost all the same."""
+    torch.manual_seed(3)
+    hidden, weight = torch.randn(5, 19, 48), torch.randn(700, 48) * 0.3
+    hidden[1, 4, 7] *= spread
+    weight[::7] *= spread
+    bias = torch.randn(700) - 5
+    mask = torch.arange(19) < torch.tensor([[19], [3], [19], [1], [10]])
+    exact = torch.relu(MaxLogits.apply(hidden, weight, bias, mask))
+    for chunk in (1, 2, 5):
+        found = screen.max_logits(hidden, weight, bias, mask, screen.Rounded.of(weight), chunk)
+        assert torch.allclose(torch.relu(found), exact, atol=1e-4)
+        assert torch.equal(found > 0, exact > 0)
+    share = (found > -1).float().mean()
+    assert spread > 1 or share < 2 * (exact > 0).float().mean(), "what is ruled out is most of what does not fire"
+
+
+def test_the_8_bit_rows_follow_the_weights(encoder: Encoder) -> None:
+    encoder.module.eval()  # no dropout where gradients are on, too
+    before = encoder.encode_documents(TEXTS)
+    with torch.no_grad():
+        encoder.module.decoder.weight.mul_(-1.0)
+    after = encoder.encode_documents(TEXTS)
+    tokens = encoder.tokens(TEXTS)
+    with torch.enable_grad():
+        exact = encoder.module(*encoder.padded(tokens)).detach().numpy()
+    assert not np.allclose(before.toarray(), after.toarray())
+    assert np.allclose(after.toarray(), exact, atol=1e-5)
 
 
 def test_the_folder_loads_alike_everywhere(encoder: Encoder, tmp_path: Path) -> None:
