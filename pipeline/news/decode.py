@@ -6,6 +6,9 @@ import codecs
 import html
 import html.entities
 import re
+import zlib
+
+MOST_UNPACKED = 20_000_000  # bytes of a file that is packed itself
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -26,12 +29,23 @@ _KOREAN = {
 }  # fmt: skip
 
 
+def unpacked(data: bytes) -> bytes:
+    """What a gzip file holds (sitemaps are served as such), as far as one byte beyond what may be; else ``data``."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        return zlib.decompressobj(31).decompress(data, MOST_UNPACKED + 1)
+    except zlib.error:
+        return data
+
+
 def decode(data: bytes, content_type: str = "") -> str:
     """The text of a payload: its byte order mark, then UTF-8 if it is that, then what is declared, then CP949.
 
     Declarations are wrong so often that bytes which are valid UTF-8 are UTF-8, and what is not is tried as declared
-    and as CP949 before any one-byte code, which accepts everything.
+    and as CP949 before any one-byte code, which accepts everything. A gzip file's text is that of what it holds.
     """
+    data = unpacked(data)
     for mark, name in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(name, errors="replace")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
 
 from pipeline.errors import BadInputError
-from pipeline.news import urls
-from pipeline.news.decode import decode, harden
+from pipeline.news import dates, urls
+from pipeline.news.decode import MOST_UNPACKED, decode, harden, unpacked
 from pipeline.news.markup import to_text
 
 # What feedparser and the standard parsers raise on input made to break them.
@@ -53,6 +54,9 @@ def parse(data: bytes, *, url: str = "", content_type: str = "") -> Feed:
     Never raises anything but BadInputError, whose sentence says what came instead of a feed. An item that cannot be
     used is an entry of ``errors`` and does not stop the others.
     """
+    data = unpacked(data)
+    if len(data) > MOST_UNPACKED:
+        raise BadInputError(f"the answer is a packed file of more than {MOST_UNPACKED:,} bytes")
     text = decode(data, content_type)
     stripped = text.lstrip("\ufeff \t\r\n")
     if not stripped:
@@ -103,7 +107,9 @@ def _xml_item(entry: Any, site: str, url: str) -> Item:
     link = next((found for c in candidates if c and (found := urls.absolute(str(c), site or url))), "")
     bodies = [str(part.get("value") or "") for part in entry.get("content") or []] + [str(entry.get("summary") or "")]
     texts = [to_text(body) for body in bodies if body]
-    raw = next((str(entry[k]) for k in ("published", "created", "updated", "date") if entry.get(k)), "")
+    said = list(dict.fromkeys(str(entry[k]) for k in ("published", "created", "updated", "date") if entry.get(k)))
+    # The first that can be read: what stands where the date of publication should be may be no date at all.
+    raw = next((one for one in said if len(said) == 1 or dates.read(one)), said[0] if said else "")
     tags = [str(tag.get("term") or tag.get("label") or "") for tag in entry.get("tags") or []]
     return Item(
         url=link,
@@ -219,10 +225,11 @@ def _local(tag: object) -> str:
 def _wanted_interval(channel: Any) -> float:
     try:
         if channel.get("ttl"):
-            return max(0.0, float(channel["ttl"]) * 60)
+            seconds = float(channel["ttl"]) * 60
+            return max(0.0, seconds) if math.isfinite(seconds) else 0.0
         period = str(channel.get("sy_updateperiod") or "").strip().lower()
-        seconds = {"hourly": 3600.0, "daily": 86400.0, "weekly": 604800.0, "monthly": 2592000.0, "yearly": 31536000.0}
-        return seconds.get(period, 0.0) / max(1.0, float(channel.get("sy_updatefrequency") or 1))
+        periods = {"hourly": 3600.0, "daily": 86400.0, "weekly": 604800.0, "monthly": 2592000.0, "yearly": 31536000.0}
+        return periods.get(period, 0.0) / max(1.0, float(channel.get("sy_updatefrequency") or 1))
     except (ValueError, TypeError, OverflowError):
         return 0.0
 

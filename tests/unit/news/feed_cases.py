@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - a payload is read best on one line
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass
 
@@ -260,6 +261,12 @@ for name, written, read in [
 ]:
     add(f"date: {name}", rss(item(rest=written)), dates=[read])
 
+add(
+    "date: no date where it should be, one beside it",
+    rss(item(rest="<pubDate>방금 전</pubDate><dc:date>2026-02-03T15:04:05+09:00</dc:date>")),
+    dates=["2026-02-03T15:04:05+09:00"],
+)
+
 # ---------------------------------------------------------------- broken XML and hostile payloads
 KIND = "broken and hostile"
 add("unclosed item", rss(item()).replace("</item>", ""), **GOOD)
@@ -327,6 +334,9 @@ add(
     "stylesheet instruction", rss(item()).replace("<rss", '<?xml-stylesheet href="x.xsl" type="text/xsl"?><rss'), **GOOD
 )
 
+for pace in ("inf", "-inf", "nan", "1e308", "1e400", "-5", "한 시간"):
+    add(f"a pace of {pace}", rss(item(), head=f"<ttl>{pace}</ttl>"), **GOOD)
+
 # ---------------------------------------------------------------- what is no feed
 KIND = "no feed"
 for name, data, sentence in [
@@ -393,3 +403,7 @@ add("news sitemap with cdata", MAP.format(ROW.replace(TITLE, f"<![CDATA[{TITLE}]
 add("news sitemap without a title", MAP.format(ROW + f"<url><loc>{LINK}2</loc></url>"), **GOOD, errors=1)
 add("news sitemap broken", MAP.format(ROW + "<url><loc>https://a.example/&bad</loc>"), urls=[LINK], errors=1)
 add("news sitemap with a bomb", BOMB + MAP.format(ROW), **GOOD)
+add("news sitemap in a gzip file", gzip.compress(MAP.format(ROW).encode(), mtime=0), **GOOD)
+add("news sitemap in a gzip file cut off", gzip.compress(MAP.format(ROW * 9).encode(), mtime=0)[:-12], urls=[LINK] * 9)
+add("a bomb of a gzip file", gzip.compress(b"<urlset>" + b" " * 30_000_000, mtime=0), refused="more than 20,000,000")
+add("a gzip file that is none", b"\x1f\x8b" + MAP.format(ROW).encode(), **GOOD)
