@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from email.utils import parsedate_tz
 
 from pipeline.asof import SEOUL
 from pipeline.text.normalise import normalise
@@ -23,20 +22,34 @@ _KOREAN = re.compile(
     r"(?:(?P<half>오전|오후|낮|밤|새벽|저녁|am|pm)?\s*(?P<H>\d{1,2})\s*(?:시|:)\s*(?:(?P<M>\d{1,2})\s*분?)?(?:\s*:?\s*(?P<S>\d{1,2})\s*초?)?)?",
     re.IGNORECASE,
 )
+_OFFSET = r"(?:UTC|GMT)?\s?[+-]\d{1,2}(?::?\d{2})?"
+_CLOCK = (
+    r"(?P<half>오전|오후|am|pm)?\s*(?P<H>\d{1,2})[:.](?P<M>\d{1,2})(?:[:.](?P<S>\d{1,2})(?:[.,]\d+)?)?"
+    r"\s*(?P<tail>am|pm|오전|오후)?"
+)
 _NUMBERS = re.compile(
-    r"(?P<y>\d{4})(?P<sep>[-./]|\s*\.\s*)\s*(?P<m>\d{1,2})(?:[-./]|\s*\.\s*)\s*(?P<d>\d{1,2})\.?(?:\s*\(?[월화수목금토일]\)?)?"
-    r"(?:[T\s,]+(?P<half>오전|오후|am|pm)?\s*(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,]\d+)?)?\s*(?P<tail>am|pm|오전|오후)?)?"
-    r"\s*(?P<zone>Z|UTC|GMT|KST|[+-]\d{2}:?\d{2})?\s*$",
+    r"(?P<y>\d{4})(?:[-./]|\s*\.\s*)\s*(?P<m>\d{1,2})(?:[-./]|\s*\.\s*)\s*(?P<d>\d{1,2})\.?(?:\s*\(?[월화수목금토일]\)?)?"
+    rf"(?:[T\s,]+{_CLOCK})?\s*(?P<zone>{_OFFSET}|Z|UTC|GMT|KST)?\s*(?:[(\[]?(?:KST|Asia/Seoul)[)\]]?)?\s*$",
     re.IGNORECASE,
 )
+_HOURS = re.compile(r"(\d{1,2})\s*시(?:\s*(\d{1,2})\s*분)?(?:\s*(\d{1,2})\s*초)?")
 _COMPACT = re.compile(
     r"^(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?:[T ]?(?P<H>\d{2})(?P<M>\d{2})(?P<S>\d{2})?)?(?P<zone>Z|[+-]\d{4})?$"
 )
 _MONTHS = {name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}  # noqa: SIM905
-_RFC = re.compile(
-    r"(?P<d>\d{1,2})[\s-]+(?P<mon>[A-Za-z]{3})[a-z]*\.?[\s-]+(?P<y>\d{4}|\d{2})(?:[\s,]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:\.\d+)?)?"
-    r"\s*(?P<zone>[A-Z]{1,4}|[+-]\d{2}:?\d{2})?)?",
-    re.IGNORECASE,
+_NAMED = rf"(?P<zone>{_OFFSET}|[A-Z]{{1,4}})?"
+# The day first, as RFC 822 has it ("03 2월 2026" where its maker's machine speaks Korean); the month first, as in
+# English; the year last, as C and Java print a time.
+_NAMED_MONTH = (
+    re.compile(
+        rf"(?<![\d:.])(?P<d>\d{{1,2}})[\s-]+(?P<mon>[A-Za-z]{{3}}[a-z]*\.?|\d{{1,2}}월)[\s,-]+(?P<y>\d{{4}}|\d{{2}})(?!\d)(?:[\s,]+{_CLOCK}\s*{_NAMED})?",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        rf"(?P<mon>[A-Za-z]{{3}})[a-z]*\.?\s+(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[\s,]+(?P<y>\d{{4}})(?:[\s,]+(?:at\s+)?{_CLOCK}\s*{_NAMED})?",
+        re.IGNORECASE,
+    ),
+    re.compile(rf"(?P<mon>[A-Za-z]{{3}})\s+(?P<d>\d{{1,2}})\s+{_CLOCK}\s*{_NAMED}\s+(?P<y>\d{{4}})", re.IGNORECASE),
 )
 
 
@@ -63,7 +76,7 @@ def read(raw: str) -> Said | None:
     text = normalise(raw[:200]).strip()
     if not text:
         return None
-    for reader in (_read_korean, _read_numbers, _read_rfc):
+    for reader in (_read_korean, _read_numbers, _read_named_month):
         try:
             said = reader(text)
         except (ValueError, OverflowError):
@@ -82,42 +95,44 @@ def _read_numbers(text: str) -> Said | None:
     if re.fullmatch(r"\d{10}|\d{13}", text):  # seconds or milliseconds since 1970
         seconds = int(text) / (1000 if len(text) == 13 else 1)
         return Said(dt.datetime.fromtimestamp(seconds, dt.UTC), "offset", True)
+    text = _HOURS.sub(lambda hours: f"{hours[1]}:{hours[2] or 0}:{hours[3] or 0}", text)
     found = _COMPACT.match(text) or _NUMBERS.search(text)
     if not found:
         return None
     return _said(found.groupdict(), *_zone(found["zone"]))
 
 
-def _read_rfc(text: str) -> Said | None:
-    found = _RFC.search(text)
-    if found and found["mon"].lower() in _MONTHS:
-        parts = found.groupdict()
-        parts["m"] = str(_MONTHS[found["mon"].lower()])
-        if len(found["y"]) == 2:
-            parts["y"] = str(2000 + int(found["y"]) if int(found["y"]) < 70 else 1900 + int(found["y"]))
-        return _said(parts, *_zone(found["zone"]))
-    loose = parsedate_tz(text)
-    if loose is None:
-        return None
-    zone = dt.timezone(dt.timedelta(seconds=loose[9] or 0)) if loose[9] is not None else SEOUL
-    return Said(dt.datetime(*loose[:6], tzinfo=zone), "none" if loose[9] is None else "offset", True)
+def _read_named_month(text: str) -> Said | None:
+    for form in _NAMED_MONTH:
+        found = form.search(text)
+        month = _month(found["mon"]) if found else 0
+        if found and month:
+            parts = found.groupdict() | {"m": str(month)}
+            if len(found["y"]) == 2:
+                parts["y"] = str(2000 + int(found["y"]) if int(found["y"]) < 70 else 1900 + int(found["y"]))
+            return _said(parts, *_zone(found["zone"]))
+    return None
+
+
+def _month(name: str) -> int:
+    return int(name[:-1]) if name.endswith("월") else _MONTHS.get(name[:3].lower(), 0)
 
 
 def _zone(text: str | None) -> tuple[str, dt.tzinfo | None]:
     if not text:
         return "none", None
-    name = text.upper()
-    if name in {"Z", "UTC", "GMT", "UT"} or re.fullmatch(r"[+-]00:?00", name):
+    name = re.sub(r"\s|^(?:UTC|GMT)(?=\s?[+-])", "", text.upper())
+    if name in {"Z", "UTC", "GMT", "UT"} or re.fullmatch(r"[+-]0{1,2}(?::?00)?", name):
         return "gmt", dt.UTC
     if name in {"KST", "JST", "K"}:
         return "offset", SEOUL
     american = {"EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
     if name in american:
         return "offset", dt.timezone(dt.timedelta(hours=american[name]))
-    number = re.fullmatch(r"([+-])(\d{2}):?(\d{2})", name)
+    number = re.fullmatch(r"([+-])(\d{1,2}):?(\d{2})?", name)
     if not number:
         return "none", None
-    offset = dt.timedelta(hours=int(number[2]), minutes=int(number[3])) * (-1 if number[1] == "-" else 1)
+    offset = dt.timedelta(hours=int(number[2]), minutes=int(number[3] or 0)) * (-1 if number[1] == "-" else 1)
     return ("offset", dt.timezone(offset)) if abs(offset) <= dt.timedelta(hours=14) else ("none", None)
 
 
@@ -131,6 +146,8 @@ def _said(parts: dict[str, str | None], zone: str, tzinfo: dt.tzinfo | None) -> 
         and not (half == "낮" and hour == 11)
     ):
         hour += 12
+    elif half == "밤" and hour == 12:  # midnight, with which the day ends
+        hour = 24
     elif half in {"오전", "am", "새벽"} and hour == 12:
         hour = 0
     extra = dt.timedelta(days=1) if hour == 24 else dt.timedelta()
@@ -145,10 +162,11 @@ def seoul_labelled_gmt(said: list[Said], now: dt.datetime) -> bool:
     """Whether a feed writes Seoul's time and calls it GMT, as many Korean ones do.
 
     Then its newest items lie up to nine hours ahead of ``now`` (the answer's own time), and none would if they were
-    read as Seoul's.
+    read as Seoul's. One such item alone is more likely an announcement or a slip in a feed that says the truth: it is
+    taken as of now, and what is found of a feed holds for good.
     """
-    ahead = [s.instant for s in said if s.zone == "gmt" and s.timed and now + AHEAD < s.instant]
-    return bool(ahead) and max(ahead) <= now + AHEAD + SEOUL_OFFSET
+    ahead = {s.instant for s in said if s.zone == "gmt" and s.timed and now + AHEAD < s.instant}
+    return len(ahead) > 1 and max(ahead) <= now + AHEAD + SEOUL_OFFSET
 
 
 def decide(

@@ -80,6 +80,7 @@ def _once(url: str) -> str:
     path = re.sub(r"/{2,}", "/", path)
     path = re.sub(r"(?<=[^/])(?:/amp/?|\.amp|/amp\.html?)$", "", path) or "/"
     path = re.sub(r"^/amp/(?=.)", "/", path)
+    path = re.sub(r"/articleViewAmp(?=\.html$)", "/articleView", path)  # of the system that many Korean outlets run
     return urlunsplit((scheme, netloc, path, _query(parts.query, path), ""))
 
 

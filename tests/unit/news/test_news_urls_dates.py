@@ -39,6 +39,11 @@ def test_twins_are_one_article(twin: str) -> None:
     assert canonical(twin) == ARTICLE
 
 
+def test_an_amp_page_that_has_a_file_of_its_own() -> None:
+    pages = ("articleView", "articleViewAmp")
+    assert len({canonical(f"https://www.garam.co.kr/news/{page}.html?idxno=12") for page in pages}) == 1
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -125,6 +130,23 @@ def test_the_day_in_an_address() -> None:
         ("２０２６-０２-０３", "2026-02-03T00:00:00+09:00"),
         ("2026-02-03T24:00:00+09:00", "2026-02-04T00:00:00+09:00"),
         ("1770538176", "2026-02-08T08:09:36+00:00"),
+        ("2026년 2월 3일 밤 12:05", "2026-02-04T00:05:00+09:00"),
+        ("2026-02-03 오후 3시 4분", "2026-02-03T15:04:00+09:00"),
+        ("2026-2-3 5:4", "2026-02-03T05:04:00+09:00"),
+        ("2026-02-03T15:04:05+09", "2026-02-03T15:04:05+09:00"),
+        ("2026-02-03 15:04:05 +0900 KST", "2026-02-03T15:04:05+09:00"),
+        ("2026-02-03T15:04:05+09:00[Asia/Seoul]", "2026-02-03T15:04:05+09:00"),
+        ("Tue, 03 Feb 2026 3:04:05 PM", "2026-02-03T15:04:05+09:00"),
+        ("Tue, 03 Feb 2026 15:04:05 GMT+09:00", "2026-02-03T15:04:05+09:00"),
+        ("화, 03 2월 2026 15:04:05 +0900", "2026-02-03T15:04:05+09:00"),
+        ("화, 03 2월 2026 오후 3:04", "2026-02-03T15:04:00+09:00"),
+        ("Feb 3, 2026 3:04 PM", "2026-02-03T15:04:00+09:00"),
+        ("Tuesday, February 3, 2026 15:04", "2026-02-03T15:04:00+09:00"),
+        ("Tue Feb  3 15:04:05 KST 2026", "2026-02-03T15:04:05+09:00"),
+        ("Tue Feb 03 2026 15:04:05 GMT+0900 (Korean Standard Time)", "2026-02-03T15:04:05+09:00"),
+        ("Tue, 03 Feb 2026 15.04.05", "2026-02-03T15:04:05+09:00"),
+        ("3 February, 2026 15:04:05", "2026-02-03T15:04:05+09:00"),
+        ("3 February, 2026 15:04:05 GMT", "2026-02-03T15:04:05+00:00"),
     ],
 )
 def test_dates_as_they_are_written(raw: str, expected: str) -> None:
@@ -133,7 +155,9 @@ def test_dates_as_they_are_written(raw: str, expected: str) -> None:
     assert said.instant == dt.datetime.fromisoformat(expected)
 
 
-@pytest.mark.parametrize("raw", ["", "어제", "2026-13-40", "방금 전", "not a date", "99999999", "\x00"])
+@pytest.mark.parametrize(
+    "raw", ["", "어제", "2026-13-40", "방금 전", "not a date", "99999999", "\x00", "2026 Feb 03", "03 Feb 126"]
+)
 def test_what_is_no_date(raw: str) -> None:
     assert dates.read(raw) is None
 
@@ -146,7 +170,7 @@ def test_reading_a_date_never_fails(raw: str) -> None:
 
 
 def test_seoul_time_labelled_gmt_is_found_out() -> None:
-    raws = ["Sun, 15 Feb 2026 03:30:00 GMT", "Sat, 14 Feb 2026 12:00:00 GMT"]
+    raws = ["Sun, 15 Feb 2026 03:30:00 GMT", "Sun, 15 Feb 2026 01:10:00 GMT", "Sat, 14 Feb 2026 12:00:00 GMT"]
     said = [found for raw in raws if (found := dates.read(raw))]
     assert dates.seoul_labelled_gmt(said, NOW)
     decided = dates.decide(raws[0], NOW, gmt_is_seoul=True)
@@ -154,7 +178,10 @@ def test_seoul_time_labelled_gmt_is_found_out() -> None:
     honest = [found for raw in ["Sat, 14 Feb 2026 18:00:00 GMT"] if (found := dates.read(raw))]
     assert not dates.seoul_labelled_gmt(honest, NOW)
     far = [found for raw in ["Mon, 01 Feb 2027 18:00:00 GMT"] if (found := dates.read(raw))]
-    assert not dates.seoul_labelled_gmt(far, NOW)
+    assert not dates.seoul_labelled_gmt([*far, *said], NOW)
+    # An announcement in a feed that says the truth: believing it would move all its articles by nine hours, for good.
+    assert not dates.seoul_labelled_gmt([said[0], *honest], NOW)
+    assert not dates.seoul_labelled_gmt([said[0], said[0], *honest], NOW)
 
 
 @pytest.mark.parametrize(
