@@ -86,19 +86,20 @@ def crawl(
     its articles and the feed's new state are one transaction, so after ``kill -9`` of the crawl, of the database or of
     a feed's server the next crawl goes on from there. What a feed showed only while nobody could get it is lost.
 
-    A database that goes away is waited for (``news.database_patience_s``); DatabaseAwayError when it stays away.
+    A database that goes away once feeds are being polled is waited for (``news.database_patience_s``);
+    DatabaseAwayError when it stays away, and at once when it is not there to begin with.
     """
     config = ctx.config.news
+    if config.payload_days:
+        with ctx.store.begin() as conn:
+            store_feeds.prune_payloads(conn, dt.datetime.now(dt.UTC) - dt.timedelta(days=config.payload_days))
     with ctx.store.begin() as conn:
         ids = store_feeds.add(conn, read_feeds(feeds_file)) if feeds_file is not None else None
         if ids is None and config.feeds_file and not store_feeds.count(conn):
             store_feeds.add(conn, read_feeds(config.feeds_file))
         waiting = store_feeds.due(conn, slack=SLACK, ids=ids, force=force)
-    report = run(lambda: _Crawl(ctx, force or ids is not None, progress).all(waiting))
-    if config.payload_days:
-        with ctx.store.begin() as conn:
-            store_feeds.prune_payloads(conn, dt.datetime.now(dt.UTC) - dt.timedelta(days=config.payload_days))
-    return report
+    # Nothing is asked of the database after the feeds: one that goes away then fails no crawl that is done.
+    return run(lambda: _Crawl(ctx, force or ids is not None, progress).all(waiting))
 
 
 def run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -184,7 +185,12 @@ class _Crawl:
                 return  # another crawl has just done it
             poll = await self.poller.poll(feed)
             async with self.writing:
-                await asyncio.to_thread(self._record, feed, poll)
+                try:
+                    await asyncio.to_thread(self._record, feed, poll)
+                except (GaramError, store_feeds.OvertakenError):
+                    raise
+                except Exception as error:  # what the database will not have of one feed must not stop the others
+                    await asyncio.to_thread(self._record, feed, poll.failed(error))
         finally:
             await asyncio.to_thread(self.locks.release, feed_id)
 

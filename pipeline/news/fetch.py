@@ -25,6 +25,14 @@ from pipeline.errors import BadInputError, GaramError, UnavailableError
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Of no open network either, whatever the release of Python that is asked thinks: site-local, documentation, the
+# protocols' own, relays, segment routing.
+_NOT_OPEN = tuple(
+    map(
+        ipaddress.ip_network,
+        ("fec0::/10", "3fff::/20", "5f00::/16", "64:ff9b:1::/48", "192.0.0.0/24", "192.88.99.0/24"),
+    )
+)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -41,6 +49,7 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     moved_to: str = ""  # set when every redirect was a permanent one
+    loopback: bool = False  # it came from this very machine
 
 
 @dataclass
@@ -161,7 +170,8 @@ class Fetcher:
             raise UnavailableError(f"{host} does not answer as HTTP should ({_why(error)})") from error
         except (httpx.InvalidURL, UnicodeError, ValueError) as error:
             raise BadInputError(f"{url[:200]!r} cannot be asked for ({_why(error)})") from error
-        return Answer(url, response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+        named_headers = {k.lower(): v for k, v in response.headers.items()}
+        return Answer(url, response.status_code, named_headers, body, loopback=address.is_loopback)
 
     @contextlib.asynccontextmanager
     async def _turn(self, host: str, address: Address) -> AsyncIterator[None]:
@@ -204,7 +214,8 @@ class Fetcher:
                 return self.permitted(inner) and not inner.is_loopback
         if address.is_loopback:
             return self.config.allow_loopback
-        return address.is_global and not address.is_multicast and not address.is_reserved
+        closed = address.is_multicast or address.is_reserved or any(address in network for network in _NOT_OPEN)
+        return address.is_global and not closed
 
 
 async def _read(response: httpx.Response, max_bytes: int) -> bytes:

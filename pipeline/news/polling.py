@@ -52,6 +52,12 @@ class Poll:
         """Say something of a poll that went well enough."""
         self.error = f"{self.error}; {sentence}"[:1000] if self.error else sentence[:1000]
 
+    def failed(self, error: Exception) -> Poll:
+        """This poll when its articles could not be stored: an error, which has the feed give all of them again."""
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+        sentence = f"storing what it brought failed ({type(error).__name__}: {reason})"
+        return Poll(self.started_at, "error", self.http_status, self.items, self.size, sentence)
+
 
 class Poller:
     """Asks feeds for one crawl: robots.txt once for each site, and no more of a host that wants to be left alone."""
@@ -191,11 +197,14 @@ def _header(answer: Answer, name: str) -> str | None:
 
 
 def _answered_at(answer: Answer) -> dt.datetime:
-    """When the answer was made: the server's own clock, so far as it is not ahead of ours.
+    """When the answer was made: nothing in it can have been published later.
 
-    Nothing in the answer can have been published later. A replay server's clock is the replay's.
+    A replay server, which is on loopback, says with its clock where the replay is. Any other server's clock is not
+    believed: one that is days slow would pull every date of its feed back to itself.
     """
     now = dt.datetime.now(dt.UTC)
+    if not answer.loopback:
+        return now
     try:
         said = parsedate_to_datetime(answer.headers.get("date", ""))
     except (ValueError, TypeError):

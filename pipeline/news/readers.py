@@ -81,7 +81,7 @@ class Readers:
                 raise
             self._idle.append(process)
         if reply.failed:
-            raise RuntimeError(reply.failed)
+            raise BadInputError(f"reading it failed ({reply.failed})")  # a bug of ours, met by this answer alone
         if reply.refused:
             raise BadInputError(reply.refused)
         return reply

@@ -90,8 +90,10 @@ def condition(state: FeedState) -> str:
 def add(conn: Connection, rows: Iterable[tuple[str, str, str]]) -> list[int]:
     """Add feeds (url, outlet, category) or correct their outlet and category; their ids in order.
 
-    An address that a feed had before it moved for good is that feed.
+    An address that a feed had before it moved for good is that feed. One list at a time: two that name the same
+    feeds in another order would wait for each other's rows.
     """
+    conn.execute(sa.text("SELECT pg_advisory_xact_lock(:k)"), {"k": lock_key("garam.feeds.add")})
     ids = []
     for url, outlet, category in rows:
         moved = conn.scalar(sa.select(feed_moves.c.feed_id).where(feed_moves.c.url == url))

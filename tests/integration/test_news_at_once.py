@@ -83,6 +83,19 @@ def test_a_crawl_and_an_import_of_the_same_take_each_article_once(ctx: Context, 
     assert one(ctx, "SELECT count(*) FROM article_feeds") == (1200,)
 
 
+def test_two_lists_of_the_same_feeds_in_opposite_order(ctx: Context) -> None:
+    """Each adds its rows one by one: they must not come to wait for each other."""
+    rows = [(f"https://www.garam.example/{n}.xml", "가람일보", "") for n in range(300)]
+
+    def add(mine: list[tuple[str, str, str]]) -> None:
+        for _ in range(3):
+            with ctx.store.begin() as conn:
+                store_feeds.add(conn, mine)
+
+    together(lambda: add(rows), lambda: add(rows[::-1]))
+    assert one(ctx, "SELECT count(*) FROM feeds") == (300,)
+
+
 def test_what_is_removed_during_a_crawl_is_nowhere_after_it(ctx: Context, tmp_path: Path) -> None:
     given = items(600, 12)
     wanted_gone = given[::50]

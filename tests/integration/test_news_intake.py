@@ -196,6 +196,37 @@ def test_a_feed_made_to_spin_stops_no_other(ctx: Context, tmp_path: Path) -> Non
     bounded.store.close()
 
 
+def test_a_feed_whose_article_cannot_be_stored_stops_no_other(ctx: Context, tmp_path: Path) -> None:
+    """Whatever the database will not have, it is an error of that feed, which gives all of it again later."""
+    refuse = (
+        "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$ LANGUAGE plpgsql",
+        "CREATE TRIGGER refuse BEFORE INSERT ON articles FOR EACH ROW WHEN (NEW.category = '사회') EXECUTE FUNCTION refuse()",
+    )
+    with ctx.store.begin() as conn:
+        for statement in refuse:
+            conn.execute(sa.text(statement))
+    with ReplayServer(Articles(made(40)), parse_clock("2026-02-01")) as server:
+        first = crawl_of(ctx, server, tmp_path)
+        assert (first.feeds, first.new, first.errors) == (2, 20, 1)
+        wrong = next(state for state in news.feeds(ctx) if state.category == "사회")
+        assert (wrong.status, wrong.articles, wrong.failures) == ("error", 0, 1)
+        assert "not this one" in str(wrong.error)
+        with ctx.store.begin() as conn:
+            conn.execute(sa.text("DROP TRIGGER refuse ON articles"))
+        assert crawl_of(ctx, server, tmp_path).new == 20
+
+
+def test_a_row_that_says_nonsense_of_when_it_was_seen_stops_no_other(ctx: Context, tmp_path: Path) -> None:
+    rows_ = [
+        {"url": i.url, "title": i.title, "text": i.text, "published_at": i.published_raw, "first_seen": seen}
+        for i, seen in zip(made(3), ["2026-02-02T00:00:00+00:00", "어제", "2026-02-03T00:00:00+00:00"], strict=True)
+    ]
+    path = tmp_path / "seen.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows_), encoding="utf-8")
+    report = news.import_archive(ctx, path, known_by="first_seen")
+    assert (report.rows, report.new, report.errors) == (3, 2, 1)
+
+
 def test_two_imports_at_once_are_one(ctx: Context, tmp_path: Path) -> None:
     path = archive(tmp_path / "a.jsonl", made(3))
     real = news.import_archive

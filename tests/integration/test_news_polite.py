@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import ipaddress
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +27,7 @@ class Site:
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        self.date = ""  # what its clock says, if not the truth
         self.asked: list[tuple[str, dict[str, str]]] = []
         site = self
 
@@ -40,6 +43,9 @@ class Site:
                     self.send_header(key, value)
                 self.end_headers()
                 self.wfile.write(body)
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return site.date or super().date_time_string(timestamp)
 
             def log_message(self, format: str, *args: object) -> None:
                 return
@@ -79,6 +85,29 @@ def crawl(ctx: Context, site: Site, tmp_path: Path, *paths: str) -> dict[str, Fe
     (tmp_path / "feeds.csv").write_text("url,outlet,category\n" + lines, encoding="utf-8")
     news.crawl(ctx, feeds_file=tmp_path / "feeds.csv")
     return {state.url.removeprefix(site.url): state for state in news.feeds(ctx)}
+
+
+def test_a_server_whose_clock_is_years_slow_dates_no_article(
+    ctx: Context, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On loopback, where only a replay is, the server's clock counts; elsewhere ours does."""
+    said = "<item><title>날짜가 맞다</title><link>https://www.garam.example/9</link><pubDate>Tue, 03 Feb 2026 15:04:05 +0900</pubDate></item>"
+    site.feed("/a.xml", more=said)
+    site.date = "Sat, 01 Jan 2000 00:00:00 GMT"
+    day = "SELECT extract(year FROM day) FROM articles WHERE url LIKE '%/9'"
+    crawl(ctx, site, tmp_path, "/a.xml")
+    assert count(ctx, day) == 2000
+    with ctx.store.begin() as conn:
+        conn.execute(sa.text("TRUNCATE articles CASCADE"))
+
+    async def here(self: asyncio.AbstractEventLoop, host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(2, 1, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", here)
+    monkeypatch.setattr(ipaddress.IPv4Address, "is_loopback", property(lambda self: False))
+    monkeypatch.setattr(ipaddress.IPv4Address, "is_global", property(lambda self: True))
+    crawl(ctx, site, tmp_path, "/a.xml")
+    assert count(ctx, day) == 2026
 
 
 def count(ctx: Context, query: str) -> int:

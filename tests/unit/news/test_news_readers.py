@@ -46,6 +46,17 @@ def test_what_a_process_reads_is_what_the_function_reads() -> None:
     run(NewsConfig(read_processes=1), work)
 
 
+def test_an_answer_that_meets_a_bug_of_ours_is_refused_alone() -> None:
+    async def work(readers: Readers) -> None:
+        dated = GOOD.replace(b"</item>", b"<pubDate>Tue, 03 Feb 2026 15:04:05 GMT</pubDate></item>")
+        without_a_zone = FeedJob(JOB.url, dt.datetime(2026, 2, 14), languages=("ko",))
+        with pytest.raises(BadInputError, match=r"reading it failed \(TypeError"):
+            await readers.feed(without_a_zone, dated)
+        assert (await readers.feed(JOB, dated)).entries[0].url == LINK
+
+    run(NewsConfig(read_processes=1), work)
+
+
 def test_one_that_spins_is_stopped_and_the_others_go_on() -> None:
     async def work(readers: Readers) -> None:
         bad = asyncio.create_task(readers.feed(JOB, SPINS))
