@@ -143,7 +143,10 @@ def _within(item: Item, since: dt.date | None, until: dt.date | None) -> bool:
 def _seen(made: Entry, item: Item, own_time: bool) -> Entry:
     if not own_time or not item.first_seen:
         return made
-    return replace(made, seen_at=parse_instant(item.first_seen))
+    try:
+        return replace(made, seen_at=parse_instant(item.first_seen))
+    except UsageError as error:
+        raise ValueError(str(error)) from error
 
 
 def load_korean_news_with_dates(

@@ -138,8 +138,8 @@ def _parquet(path: Path, start: int) -> Iterator[tuple[dict[str, Any] | None, st
                 if done + batch.num_rows > start:
                     yield from ((row, "") for row in batch.slice(max(0, start - done)).to_pylist())
                 done += batch.num_rows
-    except pa.ArrowInvalid as error:
-        raise BadInputError(f"{path} is not a Parquet file: {str(error)[:150]}") from error
+    except (pa.ArrowException, OSError) as error:  # its reader of pages says with an OSError that they are damaged
+        raise BadInputError(f"{path} is damaged, or is no Parquet file: {str(error)[:150]}") from error
 
 
 def _items(rows: Iterator[tuple[dict[str, Any] | None, str]], start: int) -> Iterator[Row]:

@@ -80,6 +80,15 @@ def test_a_damaged_file_is_an_error_that_names_it(name: str, tmp_path: Path) -> 
         taken(path)
 
 
+def test_a_parquet_file_with_a_damaged_page_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet")
+    data = bytearray(path.read_bytes())
+    data[200:2000] = bytes(1800)
+    path.write_bytes(data)
+    with pytest.raises(BadInputError, match="damaged"):
+        taken(path)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="what other systems measure differs")
 def test_a_large_file_is_never_held_whole(tmp_path: Path) -> None:
     path = tmp_path / "large.jsonl"
