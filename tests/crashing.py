@@ -135,7 +135,8 @@ class World:
         """A crawl during which one of the three dies at a random moment; the dead one comes back a little later."""
         self.next_victims = self.next_victims or self.random.sample(VICTIMS, k=3)  # each in turn, in any order
         victim = self.next_victims.pop()
-        crawl = self.start_crawl(database)
+        said, polled = (self.folder / "crawl.log").open("w+b"), polls(database)
+        crawl = self.start_crawl(database, said)
         end = time.monotonic() + self.crawl_s * self.random.uniform(0.3, 1.0)
         while crawl.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
@@ -153,9 +154,17 @@ class World:
             time.sleep(self.random.uniform(0, 0.5))
             self.start_feeds()
         crawl.communicate(timeout=300)
-        # Waits for the database, records what the feeds' server's end did to its polls: neither fails a crawl.
-        assert victim == "crawler" or crawl.returncode == 0
         self.crawls["disturbed"] += 1
+        with said:
+            said.seek(0)
+            heard = said.read().decode()
+        if victim == "database" and crawl.returncode == 1:  # it was gone before the crawl had begun
+            assert "does not answer" in heard, heard
+            assert polls(database) == polled
+            self.crawls["not begun"] += 1
+        # Else it waits for the database, and records what the feeds' server's end did to its polls.
+        elif victim != "crawler":
+            assert crawl.returncode == 0, heard
 
     def walk(self, database: str, times: list[int], kills: int = 0) -> list[dict[str, int]]:
         """Each snapshot crawled until every feed's poll of it succeeded, after ``kills`` crawls in which something died.
@@ -189,3 +198,12 @@ def outcome(database: str) -> Outcome:
         new = int(conn.scalar(sa.text("SELECT coalesce(sum(new), 0) FROM polls")) or 0)
     store.close()
     return Outcome(articles, new)
+
+
+def polls(database: str) -> int:
+    """How many polls a database has recorded."""
+    store = Store(database)
+    with store.begin() as conn:
+        count = int(conn.scalar(sa.text("SELECT count(*) FROM polls")) or 0)
+    store.close()
+    return count
