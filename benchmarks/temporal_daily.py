@@ -31,7 +31,6 @@ from pipeline.store import counts as store
 from pipeline.store.base import writing
 from pipeline.store.counts import Counts
 from pipeline.temporal import counting, learn_statistics, make_query_weights
-from pipeline.text import words as text_words
 from tests.temporal_data import Given, open_context, put_articles, put_base_folder
 
 LAST = dt.date(2026, 11, 20)
@@ -89,7 +88,7 @@ def run(options: argparse.Namespace, days: int, documents: int, tokens, words, g
         key = put_base_folder(ctx, folder / "base")
         with ctx.store.begin() as conn:
             token = store.ensure_version(conn, "token", key, writing(conn)).id
-            word = store.ensure_version(conn, "word", text_words.key(), writing(conn)).id
+            word = store.ensure_version(conn, "word", counting.word_key(), writing(conn)).id
             found = store.word_ids(conn, word, words[0], add=True)
         ids = np.array([found[name] for name in words[0]], np.int64)
         order = np.argsort(ids)

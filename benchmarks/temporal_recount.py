@@ -87,7 +87,7 @@ def main() -> None:
 
         words.RULES += 1
         started = time.perf_counter()
-        done, _ = counting._count_level(ctx, "word", words.key(), counting.by_words, silent)
+        done, _ = counting._count_level(ctx, "word", counting.word_key(), counting.by_words, silent)
         ours = done / (time.perf_counter() - started)
         started = time.perf_counter()
         texts = [counting.document(g.title, g.text) for g in given[: options.words]]

@@ -1,18 +1,29 @@
-"""``garam base | learn | trends | series | drift | synonyms | dataset | retrain``."""
+"""``garam base | learn | trends | series | drift | weights | synonyms | dataset | retrain``."""
 
 from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.asof import parse_day
-from pipeline.cli.output import Day, Instant, Json, TerminalProgress, opened, print_facts, print_json, print_table
+from pipeline.asof import SEOUL, parse_day
+from pipeline.cli.output import (
+    Day,
+    Instant,
+    Json,
+    TerminalProgress,
+    opened,
+    plain,
+    print_facts,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
-    from pipeline.store.statistics import Trend
+    from pipeline.loop import Learned
+    from pipeline.temporal import ExplainedWeights
 
 First = Annotated[dt.date, typer.Option("--from", parser=parse_day, metavar="D", help="first day")]
 Last = Annotated[dt.date, typer.Option("--to", parser=parse_day, metavar="D", help="last day")]
@@ -39,7 +50,13 @@ def learn(context: typer.Context, day: Day, known_by: Instant = None, as_json: J
     from pipeline import loop
 
     learned = loop.learn(opened(context), day, known_by, TerminalProgress())
-    print_json(learned) if as_json else print_facts(learned)
+    said = _exact(learned)
+    print_json(said) if as_json else print_facts(said)
+
+
+def _exact(made: Learned | ExplainedWeights) -> dict[str, Any]:
+    """What was made, with every digit of its ``known_by``: typed in again it has to name the same as-of."""
+    return {**plain(made), "known_by": made.known_by.astimezone(SEOUL).isoformat()}
 
 
 def trends(
@@ -69,11 +86,6 @@ def trends(
         ]
         if rows:
             print_table(["rank", "word", "z", "q", "evidence"], rows, title=f"{what} of {day}")
-
-
-def _title(trend: Trend) -> str:
-    examples = trend.evidence["examples"]
-    return f"{examples[0]['title']} ({examples[0]['outlet']})" if examples else ""
 
 
 def series(
@@ -124,6 +136,31 @@ def drift(context: typer.Context, first: First, last: Last, plot: Plot = None, a
         shown = ("divergence", "usual_divergence", "divergence_z", "unseen_share", "tokens_per_word", "level", "reason")
         headers = ["day", *(name.replace("_", " ") for name in shown)]
         print_table(headers, [(str(day), *(drift[name] for name in shown)) for day, drift in found])
+
+
+def weights(
+    context: typer.Context,
+    day: Day,
+    words: Annotated[
+        list[str] | None, typer.Argument(help="words to explain, or tokens as the vocabulary writes them")
+    ] = None,
+    known_by: Instant = None,
+    as_json: Json = False,
+) -> None:
+    """The query weights of a day, and why the tokens of words weigh what they weigh."""
+    from pipeline import temporal
+
+    found = temporal.explain_weights(opened(context), day, words or (), known_by)
+    said = _exact(found)
+    if as_json:
+        print_json(said)
+        return
+    if not found.tokens:
+        print_facts({name: value for name, value in said.items() if name != "tokens"})
+        return
+    rows = [(t.word, t.token, t.weight, t.idf, t.boost, t.sentence) for t in found.tokens]
+    title = f"query weights {found.id} of {day} ({found.status})"
+    print_table(["word", "token", "weight", "idf", "boost", "why"], rows, title=title)
 
 
 def synonyms(context: typer.Context, day: Day, as_json: Json = False) -> None:
@@ -177,5 +214,5 @@ def retrain(
 
 def add_commands(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (base, learn, trends, series, drift, synonyms, dataset, retrain):
+    for command in (base, learn, trends, series, drift, weights, synonyms, dataset, retrain):
         app.command()(command)

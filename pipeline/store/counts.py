@@ -404,10 +404,11 @@ def put_sums(conn: Connection, version_id: int, key: str, day: dt.date, known_by
 
 
 def prune_sums(conn: Connection, version_id: int, key: str, day: dt.date, *, keep_days: int, every: int) -> None:
-    """Drop running sums older than ``keep_days`` before ``day``, but for one day in ``every``."""
+    """Drop running sums older than ``keep_days`` before ``day``, but for days whose ordinal ``every`` divides."""
     s = count_sums.c
     age = sa.cast(sa.literal(day), sa.Date) - s.day
-    ordinal = s.day - sa.cast(sa.literal(dt.date(1970, 1, 1)), sa.Date)
+    # Counted as `date.toordinal` counts: whoever keeps sums on the way picks the same days.
+    ordinal = s.day - sa.cast(sa.literal(dt.date.min), sa.Date) + 1
     conn.execute(
         sa.delete(count_sums).where(s.version_id == version_id, s.key == key, age > keep_days, ordinal % every != 0)
     )

@@ -255,5 +255,14 @@ def get_query_weights(conn: Connection, query_weights_id: int) -> QueryWeights:
     return QueryWeights(*row)
 
 
+def newest_query_weights(conn: Connection, day: dt.date, known_by: dt.datetime | None = None) -> QueryWeights | None:
+    """The newest query weights of ``day``, of statistics known by then or earlier; None when there are none."""
+    query = sa.select(*_weights()).join(statistics_table, _S.id == _W.statistics_id).where(_W.day == day)
+    if known_by is not None:
+        query = query.where(_S.known_by <= known_by)
+    row = conn.execute(query.order_by(_S.known_by.desc(), _W.id.desc()).limit(1)).one_or_none()
+    return None if row is None else QueryWeights(*row)
+
+
 def _weights() -> list[sa.Column[Any]]:
     return [_W[name] for name in QueryWeights.__slots__]

@@ -13,6 +13,7 @@ from pipeline.lazy import attributes
 
 if TYPE_CHECKING:
     from pipeline.temporal.counting import CountReport, count_articles
+    from pipeline.temporal.explain import ExplainedWeights, TokenWeight, explain_weights
     from pipeline.temporal.history import SeriesRow, drift_of_days, no_trends, series, trends
     from pipeline.temporal.learn import learn_statistics
     from pipeline.temporal.plain import (
@@ -32,6 +33,9 @@ _HOME = {
     "count_articles": "counting",
     "learn_statistics": "learn",
     "make_query_weights": "weights",
+    "ExplainedWeights": "explain",
+    "TokenWeight": "explain",
+    "explain_weights": "explain",
     "SeriesRow": "history",
     "drift_of_days": "history",
     "no_trends": "history",
@@ -51,7 +55,9 @@ _HOME = {
 
 __all__ = [
     "CountReport",
+    "ExplainedWeights",
     "SeriesRow",
+    "TokenWeight",
     "TrendingToken",
     "analyze_token_frequency_over_time",
     "calculate_ensemble_idf",
@@ -60,6 +66,7 @@ __all__ = [
     "count_articles",
     "detect_trending_tokens",
     "drift_of_days",
+    "explain_weights",
     "korean",
     "learn_statistics",
     "make_query_weights",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 
 import numpy as np
 
@@ -38,14 +38,15 @@ def named(word: str) -> bool:
     return any(map(_FEASTS.fullmatch, parts)) or all(map(_NAMES.fullmatch, parts))
 
 
-def year_ago(word_id: int, by_day: Mapping[dt.date, Counts], recent: list[dt.date]) -> tuple[int, int]:
-    """(stories with the word, stories) around the same days a year ago; (0, 0) when nothing was counted then."""
-    if not recent:
-        return 0, 0
-    first, last = recent[0] - (_YEAR + _SPAN) * ONE_DAY, recent[-1] - (_YEAR - _SPAN) * ONE_DAY
-    days = [counts for day, counts in by_day.items() if first <= day <= last]
+def days_a_year_ago(recent: list[dt.date]) -> tuple[dt.date, dt.date]:
+    """The first and the last day around the same days a year ago; ``recent`` are the recent days, oldest first."""
+    return recent[0] - (_YEAR + _SPAN) * ONE_DAY, recent[-1] - (_YEAR - _SPAN) * ONE_DAY
+
+
+def year_ago(word_id: int, then: Collection[Counts]) -> tuple[int, int]:
+    """(stories with the word, stories) of the days of `days_a_year_ago`; (0, 0) when nothing was counted then."""
     ids = np.array([word_id], np.int64)
-    return sum(int(c.at(ids)[0]) for c in days), sum(c.n_stories for c in days)
+    return sum(int(counts.at(ids)[0]) for counts in then), sum(counts.n_stories for counts in then)
 
 
 def explanation(word: str, ago: tuple[int, int], share: float) -> str | None:

@@ -7,6 +7,7 @@ else, and a second run waits for the first and finds nothing left to do.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from pipeline.context import Context
 
 NO_BASE = "there is no base model yet, and its vocabulary is what is counted: run `garam base`"
+RULES = 2  # raise it whenever what is taken of an article as words changes: counts by other rules are another version
 PHRASE_REACH = 300  # characters from the start in which phrases are counted: headline and lede name the event
+
+
+_LINE_END = re.compile(r"\s*\n\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,18 @@ def word_terms(texts: Sequence[str]) -> Iterable[Terms]:
     """The terms of plain texts at the word level."""
     from pipeline.text import words
 
-    for text, analysis in zip(texts, words.analyse(texts), strict=True):
+    # A headline's last word and the text's first are no phrase: the analyser joins words one character apart.
+    apart = (_LINE_END.sub("\n\n", text) for text in texts)
+    for text, analysis in zip(texts, words.analyse(apart), strict=True):
         phrases = {phrase for phrase, start in analysis.phrases if start < PHRASE_REACH}
         yield Terms(frozenset(analysis.words) | phrases, len(analysis.words), len(text.split()))
+
+
+def word_key() -> str:
+    """What defines the terms of the word level: the analyser, and the rules here."""
+    from pipeline.text import words
+
+    return f"{words.key()}-terms{RULES}"
 
 
 def by_tokens(tokenizer_json: str) -> Analyser:
@@ -154,9 +168,7 @@ def count_articles(ctx: Context, *, progress: Progress = silent) -> CountReport:
         articles, written = _count_level(ctx, "token", vocabulary, by_tokens(text), progress)
         done["token"] += articles
         batches += written
-    from pipeline.text import words
-
-    articles, written = _count_level(ctx, "word", words.key(), by_words, progress)
+    articles, written = _count_level(ctx, "word", word_key(), by_words, progress)
     return CountReport(done["token"], articles, batches + written)
 
 
@@ -170,6 +182,16 @@ def vocabularies(ctx: Context) -> dict[str, str]:
     if champion is not None:
         found.setdefault(champion.vocabulary_hash, champion.artifact)
     return found
+
+
+def readable_words(conn: Connection) -> store.CountingVersion | None:
+    """The word level's counting version to read: of today's analyser once it is ready, else the newest that is.
+
+    Not simply the newest: after an analyser was taken back, its version is counted no more.
+    """
+    key = word_key()
+    ready = [v for v in store.versions(conn, "word") if v.ready_at]
+    return next((v for v in ready if v.key == key), ready[0] if ready else None)
 
 
 def _count_level(ctx: Context, level: str, key: str, analyse: Analyser, progress: Progress) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from pipeline.asof import AsOf
 from pipeline.config.temporal import TemporalConfig
 from pipeline.store import counts as store
 from pipeline.store import statistics
+from pipeline.store.counts import Counts
 from pipeline.store.statistics import Head, Trend
 from pipeline.temporal import calendar, sentences
 from pipeline.temporal.grouping import Entry, group
@@ -53,8 +54,11 @@ def describe(
         {word: config.min_lift * float(scores.past[index]) * scale for word, index in at.items()},
     )[: config.max_trends]
     heads = statistics.heads(conn, as_of, start)
+    # Read by itself: a large crawl compares with a past that is rich long before it is a year old.
+    reach = calendar.days_a_year_ago(comparison.recent_days)
+    then = [counts for _, counts in store.read_days(conn, version_id, *reach, as_of.known_by)]
     return [
-        _trend(rank, entry, at[entry.word], comparison, scores, seen, start, heads, config)
+        _trend(rank, entry, at[entry.word], comparison, scores, seen, start, heads, then, config)
         for rank, entry in enumerate(entries, 1)
     ]
 
@@ -68,6 +72,7 @@ def _trend(
     seen: RunningSums,
     start: dt.date,
     heads: Sequence[Head],
+    then: Collection[Counts],
     config: TemporalConfig,
 ) -> Trend:
     id_ = np.array([scores.ids[index]], np.int64)
@@ -80,7 +85,7 @@ def _trend(
     # A burst counts as lasting while it reaches into the recent days: a single day without the word ends a state.
     since = days[burst[0]] if burst is not None and days[burst[1]] >= start else None
     first = dt.date.fromordinal(int(store.look_up(seen.ids, seen.first, id_)[0]))
-    ago = calendar.year_ago(int(id_[0]), comparison.by_day, comparison.recent_days)
+    ago = calendar.year_ago(int(id_[0]), then)
     by_calendar = calendar.explanation(entry.word, ago, y1 / recent.n_stories)
     strength = float(scores.surprise[index])
     # What has been trending for longer than the recent days begins to fade.

@@ -14,6 +14,7 @@ from pipeline.errors import RefusedError, UsageError
 from pipeline.store import counts as store
 from pipeline.store import statistics
 from pipeline.store.statistics import Trend
+from pipeline.temporal.counting import readable_words
 
 if TYPE_CHECKING:
     from pipeline.context import Context
@@ -47,7 +48,7 @@ def series(
         raise UsageError("name a word whose series you want, such as: garam series 코로나19")
     _check(first, last)
     with ctx.store.begin() as conn:
-        version = next((v for v in store.versions(conn, "word") if v.ready_at), None)
+        version = readable_words(conn)
         if version is None:
             raise RefusedError("nothing has been counted yet: run `garam learn` first")
         ids = store.word_ids(conn, version.id, names)

@@ -61,6 +61,7 @@ class RunningSums:
     n_decayed: float = 0.0
     n_window: list[int] = field(default_factory=list)
     n_total: int = 0
+    n_articles: int = 0
 
     def __post_init__(self) -> None:
         self.window = self.window or [np.zeros(len(self.ids), np.int64) for _ in self.windows]
@@ -81,6 +82,7 @@ class RunningSums:
                 self.n_decayed += entering.n_stories
             self.total[at] += entering.stories
             self.n_total += entering.n_stories
+            self.n_articles += entering.n_articles
             for number, sums in enumerate(self.window):
                 sums[at] += entering.stories
                 self.n_window[number] += entering.n_stories
@@ -125,7 +127,8 @@ class RunningSums:
         arrays |= {f"window{number}": sums.astype(np.uint32) for number, sums in enumerate(self.window)}
         day = self.day.toordinal() if self.day else None
         # A float goes through JSON without loss: repr gives the shortest text that reads back as the same bits.
-        return pack(arrays, {"day": day, "n": self.n_total, "n_window": self.n_window, "n_decayed": self.n_decayed})
+        n = {"n": self.n_total, "n_articles": self.n_articles, "n_window": self.n_window, "n_decayed": self.n_decayed}
+        return pack(arrays, {"day": day, **n})
 
     @classmethod
     def from_bytes(cls, value: bytes, decay: float | None, windows: tuple[int, ...]) -> RunningSums:
@@ -143,6 +146,7 @@ class RunningSums:
             meta["n_decayed"],
             list(meta["n_window"]),
             meta["n"],
+            meta["n_articles"],
         )
 
 

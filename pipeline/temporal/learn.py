@@ -21,7 +21,7 @@ from pipeline.store.base import settle
 from pipeline.store.counts import CountingVersion, Counts
 from pipeline.store.packed import digest
 from pipeline.temporal import drift
-from pipeline.temporal.counting import vocabularies
+from pipeline.temporal.counting import readable_words, vocabularies
 from pipeline.temporal.describe import describe
 from pipeline.temporal.idf import ONE_DAY, RunningSums, advance_to, ensemble_idf, smoothed_idf
 from pipeline.temporal.trending import LENGTHS, compare, score
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _KEEP_DAYS = 8  # days whose running sums are all kept: late articles are mostly days late
 _EVERY = 32  # of older days one in so many is kept
+_LAYOUT = 2  # of kept running sums: others are not read
 _NOT_COUNTED = "nothing has been counted yet: run `garam learn` or the counting task first"
 
 
@@ -68,11 +69,11 @@ def usable_versions(ctx: Context) -> tuple[CountingVersion, CountingVersion]:
     known = vocabularies(ctx)
     with ctx.store.begin() as conn:
         token = [v for v in store.versions(conn, "token") if v.ready_at and v.key in known]
-        word = [v for v in store.versions(conn, "word") if v.ready_at]
-    if not token or not word:
+        word = readable_words(conn)
+    if not token or word is None:
         raise RefusedError(_NOT_COUNTED)
     order = list(known)
-    return min(token, key=lambda v: order.index(v.key)), word[0]
+    return min(token, key=lambda v: order.index(v.key)), word
 
 
 def compute(
@@ -102,13 +103,14 @@ def compute(
 
     arrays = idf_arrays(tokens, vocabulary, config)
     arrays["recent_df"] = recent_tokens.at(np.arange(vocabulary, dtype=np.int64))
-    totals = store.totals(conn, word.id, dt.date.min, as_of.day, as_of.known_by)
-    n_articles = sum(articles for _, articles, _ in totals)
+    today = by_day.get(as_of.day)
     summary = {
         "stories": words.n_total,
         "decayed_stories": tokens.n_decayed,
         "window_stories": tokens.n_window,
-        "day_articles": next((articles for day, articles, _ in totals if day == as_of.day), 0),
+        "window_days": config.window_days,
+        "shares": config.ensemble_weights,
+        "day_articles": today.n_articles if today is not None else 0,
         "recent_days": comparison.length,
         "recent_stories": comparison.recent.n_stories,
         "past_days": len(comparison.past_days),
@@ -116,12 +118,12 @@ def compute(
         "same_weekdays": comparison.same_weekdays,
         "tested": len(scores.ids),
         "trending": int(scores.passed.sum()),
-        "note": _note(n_articles, comparison.recent.n_stories, comparison.past.n_stories, as_of),
+        "note": _note(words.n_articles, comparison.recent.n_stories, comparison.past.n_stories, as_of),
     }
     numbers = [[t.word, t.z, t.q_value, t.boost, t.is_new, _numbers(t.evidence)] for t in trends]
     return {
         "content_hash": digest(arrays, json.dumps([numbers, moved, summary], sort_keys=True, ensure_ascii=False)),
-        "n_articles": n_articles,
+        "n_articles": words.n_articles,
         "arrays": arrays,
         "drift": moved,
         "summary": summary,
@@ -147,7 +149,7 @@ def running_sums(
     conn: Connection, version: CountingVersion, as_of: AsOf, decay: float | None, windows: tuple[int, ...]
 ) -> RunningSums:
     """Running sums up to the as-of's day, from the nearest kept ones that agree with what was known; kept again."""
-    key = content_hash([decay, windows])[:16]
+    key = content_hash([_LAYOUT, decay, windows])[:16]
     oldest = store.first_day(conn, version.id)
     if oldest is None or oldest > as_of.day:
         return RunningSums(decay, windows, as_of.day)

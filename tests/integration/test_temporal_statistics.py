@@ -17,8 +17,11 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from pipeline import loop
 from pipeline.asof import AsOf
+from pipeline.cli import app
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.store import statistics as store
@@ -27,6 +30,7 @@ from pipeline.temporal import (
     count_articles,
     counting,
     drift_of_days,
+    explain_weights,
     korean,
     learn_statistics,
     make_query_weights,
@@ -34,6 +38,7 @@ from pipeline.temporal import (
     series,
     trends,
 )
+from pipeline.temporal.idf import RunningSums
 from pipeline.text import words
 from tests.temporal_data import Given, open_context, put_articles, put_base, remove_article
 
@@ -41,7 +46,7 @@ DAY = dt.date(2026, 2, 2)
 VOCABULARY = ["금리", "인하", "반도체", "수출", "확진자", "증가"]
 FIRST_ID = 6  # the words follow the special tokens and the dot
 SMALL = Config.model_validate(
-    {"temporal": {"window_days": [3, 10], "ensemble_weights": [2, 1, 1], "batch_articles": 2}}
+    {"temporal": {"window_days": [3, 10], "ensemble_weights": [2, 1, 1], "batch_articles": 50}}
 )
 
 
@@ -51,6 +56,12 @@ def context(database: str, tmp_path: Path):
     put_base(ctx, VOCABULARY, tmp_path / "base")
     yield ctx
     ctx.store.close()
+
+
+def changed(ctx, **values) -> None:
+    """Change values of the context's section ``temporal``."""
+    temporal = ctx.config.temporal.model_copy(update=values)
+    object.__setattr__(ctx, "config", ctx.config.model_copy(update={"temporal": temporal}))
 
 
 def empty(ctx) -> None:
@@ -81,6 +92,7 @@ rounds = st.lists(st.tuples(st.lists(article, max_size=6), st.booleans()), min_s
 def test_any_history_of_arrivals_and_removals_agrees_with_the_formula(context, history, chance):
     """Late articles, articles of a known story, and removals before and after counting, at every as-of there was."""
     empty(context)
+    changed(context, batch_articles=2)
     counted: list[tuple[int, int, frozenset[str], int]] = []
     known: list[tuple[dt.datetime, int]] = []
     whole: list[int] = []
@@ -104,6 +116,10 @@ def test_any_history_of_arrivals_and_removals_agrees_with_the_formula(context, h
                 counted.append((number, d, had, stories[id_]))
                 whole.append(id_)
         known.append((context.store.settle(), number))
+        # Learned while it is news: what comes or goes afterwards must not change a bit of it.
+        learn_statistics(context, AsOf(DAY + dt.timedelta(days=14), known[-1][0]))
+        if removes and len(ids) > 1:
+            remove_article(context, ids[-1])  # counted already: it stays in the counts
     wanted = [(day, at) for day in (0, 5, 14, 20) for at in known]
     chance.shuffle(wanted)
     hashes = {}
@@ -166,7 +182,7 @@ def test_the_future_is_refused_and_no_article_says_so(context):
     assert set(values[FIRST_ID:]) == {np.float32(1.0)}, "nothing is known: every word weighs the same"
 
 
-def test_a_word_that_comes_becomes_a_trend_with_evidence_and_a_boost(context):
+def test_a_word_that_comes_becomes_a_trend_with_evidence_and_a_boost(context, monkeypatch: pytest.MonkeyPatch):
     ordinary = "금리 인하 반도체 수출"
     past = [Given(DAY - dt.timedelta(days=n), ordinary, "평범한 소식", f"매체{n % 3}") for n in range(3, 40)] * 3
     new = [
@@ -175,10 +191,7 @@ def test_a_word_that_comes_becomes_a_trend_with_evidence_and_a_boost(context):
     ]
     put_articles(context, past + new)
     count_articles(context)
-    config = Config.model_validate(
-        SMALL.model_dump() | {"temporal": SMALL.temporal.model_dump() | {"trend_stories": 10, "boosts": True}}
-    )
-    object.__setattr__(context, "config", config.model_copy(update={"storage": context.config.storage}))
+    changed(context, trend_stories=10, boosts=True)
     learned = learn_statistics(context, AsOf(DAY, context.store.settle()))
     found = trends(context, DAY)
     top = found[0]
@@ -190,7 +203,7 @@ def test_a_word_that_comes_becomes_a_trend_with_evidence_and_a_boost(context):
     assert top.evidence["outlets"] == 3
     assert len(top.evidence["examples"]) == 3
     assert all("확진자" in example["title"] for example in top.evidence["examples"])
-    assert 1 < top.boost <= config.temporal.boost_max
+    assert 1 < top.boost <= context.config.temporal.boost_max
     assert not {"금리", "인하", "반도체", "수출"} & {t.word for t in found}
 
     first, again = make_query_weights(context, learned), make_query_weights(context, learned)
@@ -212,6 +225,75 @@ def test_a_word_that_comes_becomes_a_trend_with_evidence_and_a_boost(context):
     for boosted in explained["boosted"]:
         expected = idf[boosted["id"]] * boosted["boost"] / explained["scale"]
         assert weights[boosted["id"]] == pytest.approx(expected, rel=1e-6)
+
+    told = explain_weights(context, DAY, ["확진자 금리", "."])
+    assert (told.id, told.statistics, told.day, told.status) == (first, learned, DAY, "candidate")
+    assert [(t.word, t.token) for t in told.tokens] == [("확진자 금리", "확진자"), ("확진자 금리", "금리"), (".", ".")]
+    lifted, plain, blocked = told.tokens
+    for token in told.tokens:
+        assert token.weight == weights[token.id]
+        assert sum(part.share * part.idf for part in token.parts) == pytest.approx(token.idf, abs=1e-12)
+        assert token.token in token.sentence
+    assert lifted.weight == pytest.approx(lifted.idf * lifted.boost / told.scale, rel=1e-6)
+    assert [part.stories for part in lifted.parts[1:]] == [12, 12]
+    assert lifted.because[0]["word"] == "확진자 증가"
+    assert "boosted by 확진자 증가" in lifted.sentence
+    assert (plain.boost, plain.because) == (1.0, [])
+    assert "never fires" in blocked.sentence
+
+    monkeypatch.setenv("GARAM_DATABASE_URL", context.store.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("GARAM_STORAGE__ARTIFACTS", context.config.storage.artifacts)
+
+    def said(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["weights", *arguments], catch_exceptions=False)
+        assert result.exit_code == 0
+        return result.output
+
+    printed = json.loads(said("--day", DAY.isoformat(), "금리", "--json"))
+    assert [token["token"] for token in printed["tokens"]] == ["금리"]
+    assert printed["tokens"][0]["weight"] == plain.weight
+    assert dt.datetime.fromisoformat(printed["known_by"]) == told.known_by, "to the last digit"
+    assert f"{told.scale:.3f}" in said("--day", DAY.isoformat())
+    assert "확진자 weighs" in said("--day", DAY.isoformat(), "확진자").replace("\n", "")
+    for day, reason in ((DAY + dt.timedelta(days=1), "garam learn"), (dt.date(2999, 1, 1), "future")):
+        with pytest.raises(UsageError, match=reason):
+            explain_weights(context, day, ["금리"])
+
+
+def test_old_running_sums_are_kept_one_day_in_32_so_that_an_old_day_is_not_learned_from_the_first(
+    context, monkeypatch: pytest.MonkeyPatch
+):
+    put_articles(context, [Given(DAY - dt.timedelta(days=n), "금리 인하") for n in range(110)])
+    count_articles(context)
+    known = context.store.settle()
+    learn_statistics(context, AsOf(DAY, known))
+    with context.store.begin() as conn:
+        kept = set(conn.scalars(sa.select(count_sums.c.day)))
+    marks = {day for day in (DAY - dt.timedelta(days=n) for n in range(9, 110)) if day.toordinal() % 32 == 0}
+    assert len(marks) == 3
+    assert {DAY, *marks} <= kept
+    old, starts, real = max(marks) + dt.timedelta(days=2), [], RunningSums.advance
+    monkeypatch.setattr(RunningSums, "advance", lambda *given: (starts.append(given[1]), real(*given)))
+    learn_statistics(context, AsOf(old, known))
+    assert min(starts) == max(marks) + dt.timedelta(days=1)
+
+
+def test_what_came_a_year_ago_is_the_calendars_also_where_the_past_is_rich_long_before(context):
+    def on(day: int, text: str, n: int) -> list[Given]:
+        return [Given(DAY - dt.timedelta(days=day), text, "소식", f"매체{i % 3}") for i in range(n)]
+
+    ordinary = [one for day in range(70) for one in on(day, "금리 인하", 6)]
+    put_articles(context, [*ordinary, *on(0, "확진자 증가", 6), *on(362, "확진자 증가", 5), *on(365, "금리 인하", 6)])
+    changed(context, trend_stories=5, past_articles=10)
+    count_articles(context)
+    learned = learn_statistics(context, AsOf(DAY, context.store.settle()))
+    top = trends(context, DAY)[0]
+    assert top.word == "확진자 증가"
+    assert top.evidence["year_ago"] == [5, 11]
+    assert "a year ago" in top.evidence["sentence"]
+    assert "한 해 전" in korean(top)
+    with context.store.begin() as conn:
+        assert store.get(conn, learned).summary["past_days"] < 90, "the year before is not what it is compared with"
 
 
 def test_series_has_every_day_with_articles_and_words_as_people_type_them(context):
@@ -274,6 +356,7 @@ def test_killed_and_twice_at_once_the_statistics_are_the_same(context, database:
 
 
 def test_the_old_numbers_serve_until_a_new_analyser_has_recounted(context, monkeypatch: pytest.MonkeyPatch):
+    changed(context, batch_articles=2)
     put_articles(context, [Given(DAY - dt.timedelta(days=n % 4), "금리 인하") for n in range(12)])
     count_articles(context)
     as_of = AsOf(DAY, context.store.settle())
@@ -301,6 +384,29 @@ def test_the_old_numbers_serve_until_a_new_analyser_has_recounted(context, monke
     assert series(context, ["금리"], DAY, DAY, as_of.known_by) == rows, "counted again with the old times"
     with context.store.begin() as conn:
         assert np.array_equal(store.get(conn, new).arrays["ensemble_idf"], store.get(conn, old).arrays["ensemble_idf"])
+
+
+def test_an_analyser_that_was_taken_back_is_read_again(context, monkeypatch: pytest.MonkeyPatch):
+    put_articles(context, [Given(DAY, "금리 인하")])
+    count_articles(context)
+    with monkeypatch.context() as patched:
+        patched.setattr(words, "RULES", 999)
+        count_articles(context)
+    put_articles(context, [Given(DAY, "금리 반도체")])
+    count_articles(context)
+    assert [row.stories for row in series(context, ["금리"], DAY, DAY)] == [2]
+    learned = learn_statistics(context, AsOf(DAY, context.store.settle()))
+    with context.store.begin() as conn:
+        assert store.get(conn, learned).summary["day_articles"] == 2
+
+
+def test_learn_says_its_time_to_the_last_digit(database: str, monkeypatch: pytest.MonkeyPatch):
+    known = dt.datetime(2026, 2, 2, 1, 2, 3, 456789, dt.UTC)
+    monkeypatch.setattr(loop, "learn", lambda *_: loop.Learned(DAY, known, 1, 2, True, 3, 4))
+    monkeypatch.setenv("GARAM_DATABASE_URL", database)
+    for more in ([], ["--json"]):
+        result = CliRunner().invoke(app, ["learn", "--day", DAY.isoformat(), *more], catch_exceptions=False)
+        assert "2026-02-02T10:02:03.456789+09:00" in result.output, "typed in again it has to be the same as-of"
 
 
 @pytest.mark.parametrize(
@@ -344,8 +450,7 @@ def test_examples_come_from_openings_where_no_title_has_the_word_and_latin_lette
         + [Given(DAY, "금리", "KKR 투자", "매체1")],
     )
     count_articles(context)
-    config = SMALL.temporal.model_copy(update={"trend_stories": 5})
-    object.__setattr__(context, "config", context.config.model_copy(update={"temporal": config}))
+    changed(context, trend_stories=5)
     learn_statistics(context, AsOf(DAY, context.store.settle()))
     found = {t.word: t for t in trends(context, DAY)}
     told = next(t for word, t in found.items() if "KR" in word)
@@ -357,10 +462,6 @@ def test_examples_come_from_openings_where_no_title_has_the_word_and_latin_lette
 
 
 def test_commands_say_why_there_is_nothing(context, database: str, monkeypatch: pytest.MonkeyPatch):
-    from typer.testing import CliRunner
-
-    from pipeline.cli import app
-
     put_articles(context, [Given(DAY, "금리 인하")])
     count_articles(context)
     learn_statistics(context, AsOf(DAY, context.store.settle()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.temporal.counting import document, word_terms
 from pipeline.text import words
 
 
@@ -32,6 +33,15 @@ def test_phrases_are_neighbours_with_nothing_between():
     phrases = {phrase for phrase, _ in analysis.phrases}
     assert {"비상계엄 선포", "해제 결의안"} <= phrases
     assert "선포 국회" not in phrases, "a particle stands between them"
+
+
+def test_a_headline_and_the_text_below_it_make_no_phrase_together():
+    one, two, three = (
+        had.terms for had in word_terms([document("정부 대책 발표", "한국은행은"), "발표\n한국은행", "발표 한국은행"])
+    )
+    assert "대책 발표" in one
+    assert "발표 한국은행" not in one | two
+    assert "발표 한국은행" in three
 
 
 def test_the_same_text_gives_the_same_words_alone_or_among_others():

@@ -1,0 +1,199 @@
+"""Why a token of a query weighs what it weighs on a day: every factor of the formula, from what is stored."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.asof import today
+from pipeline.errors import RefusedError, UsageError
+from pipeline.store import models, statistics
+from pipeline.store.statistics import QueryWeights
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from pipeline.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class IdfPart:
+    """One IDF of the ensemble: its share (of 1), in how many of how many stories the token is (decayed: weighed)."""
+
+    name: str
+    share: float
+    idf: float
+    stories: float
+    of_stories: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWeight:
+    """What a token of ``word`` weighs: idf * boost / scale within the bounds, 0 when it never fires.
+
+    ``because`` names the trends that boost it ({word, boost, share}); ``sentence`` says it all.
+    """
+
+    word: str
+    token: str
+    id: int
+    weight: float
+    idf: float
+    boost: float
+    parts: list[IdfPart]
+    because: list[dict[str, Any]]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedWeights:
+    """The query weights of a day: which version they are, and the weights of the tokens that were asked about.
+
+    ``verdict`` is the weights' gate's sentence; ``scale`` the mean of idf * boost over the ``in_use`` tokens, which
+    makes the mean weight 1 on every day.
+    """
+
+    id: int
+    day: dt.date
+    known_by: dt.datetime
+    statistics: int
+    artifact: str
+    content_hash: str
+    status: str
+    verdict: str
+    scale: float
+    in_use: int
+    blocked: int
+    boosted: int
+    tokens: list[TokenWeight]
+
+
+def explain_weights(
+    ctx: Context, day: dt.date, words: Sequence[str] = (), known_by: dt.datetime | None = None
+) -> ExplainedWeights:
+    """The newest query weights of ``day`` (of statistics known by then), and why the tokens of ``words`` weigh so.
+
+    A word is cut as a query is; a token can be named as the vocabulary writes it (``##들``). Raises UsageError for a
+    day in the future or without weights, RefusedError when the vocabulary's tokenizer is gone.
+    """
+    if day > today():
+        raise UsageError(f"{day} is in the future: it has no query weights yet")
+    with ctx.store.begin() as conn:
+        row = statistics.newest_query_weights(conn, day, known_by)
+        if row is None:
+            raise UsageError(f"there are no query weights of {day}: run `garam learn --day {day}`")
+        learned = statistics.get(conn, row.statistics_id)
+        having = [m.artifact for m in models.all_models(conn) if m.vocabulary_hash == row.vocabulary_hash]
+    folder = ctx.artifacts.get(row.artifact)
+    weights = np.load(folder / "weights.npy")
+    said = json.loads((folder / "explain.json").read_text(encoding="utf-8"))
+    boosted = {int(entry["id"]): entry for entry in said["boosted"]}
+    tokens = []
+    if words:
+        tokenizer = _tokenizer(ctx, having)
+        config = ctx.config.temporal
+        # Statistics of before this was kept with them: the configuration of now is the best guess.
+        made = {"window_days": config.window_days, "shares": config.ensemble_weights} | learned.summary
+        for word in words:
+            for id_ in _ids(tokenizer, word):
+                name = tokenizer.id_to_token(id_) or ""
+                tokens.append(
+                    _explain(word, name, id_, float(weights[id_]), learned.arrays, made, said, boosted.get(id_))
+                )
+    return ExplainedWeights(
+        row.id,
+        row.day,
+        learned.as_of.known_by,
+        row.statistics_id,
+        row.artifact,
+        row.content_hash,
+        row.status,
+        _verdict(row),
+        said["scale"],
+        said["in_use"],
+        said["blocked"],
+        len(boosted),
+        tokens,
+    )
+
+
+def _tokenizer(ctx: Context, artifacts: Sequence[str]) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    # Any model with the vocabulary will do: pruning may have taken the older ones.
+    for artifact in artifacts:
+        if ctx.artifacts.has(artifact):
+            return Tokenizer.from_file(str(ctx.artifacts.get(artifact) / "tokenizer.json"))
+    raise RefusedError("no model with the vocabulary of these weights is left: learn that day again")
+
+
+def _ids(tokenizer: Tokenizer, word: str) -> list[int]:
+    named = tokenizer.token_to_id(word)
+    if named is not None:
+        return [named]
+    return list(dict.fromkeys(tokenizer.encode(word, add_special_tokens=False).ids))
+
+
+def _explain(
+    word: str,
+    token: str,
+    id_: int,
+    weight: float,
+    arrays: Mapping[str, NDArray[Any]],
+    made: Mapping[str, Any],
+    said: Mapping[str, Any],
+    boosted: Mapping[str, Any] | None,
+) -> TokenWeight:
+    names = ["decayed", *(f"{days} days" for days in made["window_days"])]
+    idfs = [arrays["temporal_idf"], *arrays["windowed_idf"]]
+    counted = [arrays["decayed_df"], *arrays["window_df"]]
+    of = [made["decayed_stories"], *made["window_stories"]]
+    total = sum(made["shares"])
+    parts = [
+        IdfPart(name, share / total, float(idf[id_]), float(df[id_]), float(n))
+        for name, share, idf, df, n in zip(names, made["shares"], idfs, counted, of, strict=True)
+    ]
+    idf, boost = float(arrays["ensemble_idf"][id_]), float(boosted["boost"]) if boosted else 1.0
+    because = boosted["because"] if boosted else []
+    sentence = _sentence(token, weight, idf, boost, parts, because, said)
+    return TokenWeight(word, token, id_, weight, idf, boost, parts, because, sentence)
+
+
+def _sentence(
+    token: str,
+    weight: float,
+    idf: float,
+    boost: float,
+    parts: Sequence[IdfPart],
+    because: Sequence[dict[str, Any]],
+    said: Mapping[str, Any],
+) -> str:
+    if weight == 0:
+        return f"{token} never fires: special tokens, punctuation, hanja and what the vocabulary lacks weigh 0"
+    text = f"{token} weighs {weight:.3f}: IDF {idf:.3f}"
+    text += f" x boost {boost:.3f}" if because else ""
+    raw, (least, most) = idf * boost / said["scale"], said["bounds"]
+    text += f" / scale {said['scale']:.3f}"
+    if not least <= raw <= most:
+        text += f", held to {weight:.3g}"
+    text += "; IDF: " + ", ".join(_part(part) for part in parts if part.share)
+    if because:
+        first = because[0]
+        text += f"; boosted by {first['word']} ({first['boost']:.2f}, for {first['share']:.0%} of its stories)"
+    return text
+
+
+def _part(part: IdfPart) -> str:
+    digits = 1 if part.name == "decayed" else 0  # weighed stories are no whole number
+    seen = f"in {part.stories:,.{digits}f} of {part.of_stories:,.{digits}f} stories"
+    return f"{part.share:.0%} {part.name} {part.idf:.3f} ({seen})"
+
+
+def _verdict(row: QueryWeights) -> str:
+    return str(row.verdict.get("reason", "")) if isinstance(row.verdict, dict) else ""
