@@ -6,7 +6,7 @@ The history is written as batches of counts: for each day the document frequency
 Binomial(documents, p), with p measured on --sample articles of NEWS. The history's articles have rows only with --rows
 (a million take a minute). Day N+1 is 1,000 other articles of NEWS, and everything of it is the product's own: counting
 them as tokens and words, learning the day, its query weights. Seconds by the clock, and this process's own of a busy
-machine's processor.
+machine's processor; and what Postgres read for it: rows for counting, rows and batches of counts for learning.
 """
 
 from __future__ import annotations
@@ -75,6 +75,21 @@ def write_day(conn, version: int, ids: np.ndarray, day: dt.date, shares: np.ndar
     store.add_batch(conn, version, day, writing(conn), counts, [])
 
 
+READ = """
+    SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)),
+           sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FILTER (WHERE relname = 'count_batches')
+    FROM pg_stat_user_tables
+"""
+
+
+def read_so_far(ctx) -> np.ndarray:
+    """Rows of all tables, and of batches, that Postgres has read in this database."""
+    ctx.store.engine.dispose()  # a session tells what it read at the latest when it ends
+    time.sleep(0.5)
+    with ctx.store.begin() as conn:
+        return np.array(conn.execute(sa.text(READ)).one(), np.int64)
+
+
 def run(options: argparse.Namespace, days: int, documents: int, tokens, words, given) -> dict[str, float]:
     """Seconds of day N+1 by what is done, and the size of the history."""
     rng = np.random.default_rng(1)
@@ -109,29 +124,41 @@ def run(options: argparse.Namespace, days: int, documents: int, tokens, words, g
                 store.mark_ready(conn, version, writing(conn), store.newest_article(conn))
         learn_statistics(ctx, AsOf(LAST - dt.timedelta(days=1), ctx.store.settle()))
         put_articles(ctx, given)
+        with ctx.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            conn.execute(sa.text("VACUUM ANALYZE count_batches"))  # as autovacuum does of its own, sooner or later
+        read = [read_so_far(ctx)]
         marks, cpu = [time.perf_counter()], [time.process_time()]
         counting.count_articles(ctx)
         marks.append(time.perf_counter())
         cpu.append(time.process_time())
-        learned = learn_statistics(ctx, AsOf(LAST, ctx.store.settle()))
+        between = time.perf_counter()
+        read.append(read_so_far(ctx))
+        between = time.perf_counter() - between
+        number = learn_statistics(ctx, AsOf(LAST, ctx.store.settle()))
         marks.append(time.perf_counter())
         cpu.append(time.process_time())
-        make_query_weights(ctx, learned)
+        make_query_weights(ctx, number)
         marks.append(time.perf_counter())
         cpu.append(time.process_time())
+        read.append(read_so_far(ctx))
         with ctx.store.begin() as conn:
             size = conn.execute(sa.text("SELECT avg(length(arrays)) FROM count_batches")).scalar_one()
         ctx.store.close()
     count, learn, weights = np.diff(marks)
+    learn -= between
+    counted, learned = np.diff(read, axis=0).tolist()
     return {
         "days": days,
         "documents": days * documents,
         "count_s": count,
         "learn_s": learn,
         "weights_s": weights,
-        "day_s": marks[-1] - marks[0],
+        "day_s": count + learn + weights,
         "count_cpu_s": cpu[1] - cpu[0],
         "learn_cpu_s": cpu[2] - cpu[1],
+        "count_rows": counted[0],
+        "learn_rows": learned[0],
+        "learn_batches": learned[1],
         "batch_kb": float(size) / 1e3,
     }
 

@@ -102,13 +102,13 @@ def by_tokens(tokenizer_json: str) -> Analyser:
     tokenizer = Tokenizer.from_str(tokenizer_json)
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    special = {id_ for id_, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    special = frozenset(id_ for id_, token in tokenizer.get_added_tokens_decoder().items() if token.special)
 
     def analyse(found: Sequence[Article]) -> Iterable[Terms]:
         texts = [document(article.title, article.text) for article in found]
         for text, encoded in zip(texts, tokenizer.encode_batch_fast(texts, add_special_tokens=False), strict=True):
-            ids = [id_ for id_ in encoded.ids if id_ not in special]
-            yield Terms(frozenset(ids), len(encoded.ids), len(text.split()))
+            ids = encoded.ids  # a new list each time it is asked for
+            yield Terms(frozenset(ids) - special, len(ids), len(text.split()))
 
     return analyse
 

@@ -1,12 +1,14 @@
 """Pictures of trends and series, as png or svg by the file's name.
 
-matplotlib brings no font with Hangul. A Korean one of the machine is used when there is one; without, an svg keeps its
-text as text (the viewer's fonts draw it), and a png is refused with the sentence of what to install.
+matplotlib brings no font with Hangul. A Korean one of the machine is used when there is one, or the one that the Python
+package koreanize-matplotlib carries; without, an svg keeps its text as text (the viewer's fonts draw it), and a png is
+refused with the sentence of what to install.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "NanumBarunGothic", 
          "AppleGothic", "UnDotum", "Baekmuk Gulim", "Noto Sans CJK JP", "Source Han Sans KR")  # fmt: skip
 NO_FONT = (
     "this machine has no font with Hangul, so a png would show boxes: write an .svg, "
-    "or install one such as fonts-noto-cjk or fonts-nanum"
+    "or install one (`apt install fonts-nanum`, or without root `pip install koreanize-matplotlib`)"
 )
 
 
@@ -119,4 +121,11 @@ def korean_font() -> str | None:
     from matplotlib import font_manager
 
     installed = {font.name for font in font_manager.fontManager.ttflist}
-    return next((name for name in FONTS if name in installed), None)
+    found = next((name for name in FONTS if name in installed), None)
+    if found is None and (package := importlib.util.find_spec("koreanize_matplotlib")) and package.origin:
+        # Its import changes matplotlib's settings for good; only its font is wanted.
+        font = Path(package.origin).parent / "fonts" / "NanumGothic.ttf"
+        if font.exists():
+            font_manager.fontManager.addfont(str(font))
+            found = "NanumGothic"
+    return found

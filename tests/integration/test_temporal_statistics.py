@@ -24,8 +24,9 @@ from pipeline.asof import AsOf
 from pipeline.cli import app
 from pipeline.config import Config
 from pipeline.errors import UsageError
+from pipeline.store import models
 from pipeline.store import statistics as store
-from pipeline.store.schema import count_sums
+from pipeline.store.schema import count_sums, generations
 from pipeline.temporal import (
     count_articles,
     counting,
@@ -384,6 +385,40 @@ def test_the_old_numbers_serve_until_a_new_analyser_has_recounted(context, monke
     assert series(context, ["금리"], DAY, DAY, as_of.known_by) == rows, "counted again with the old times"
     with context.store.begin() as conn:
         assert np.array_equal(store.get(conn, new).arrays["ensemble_idf"], store.get(conn, old).arrays["ensemble_idf"])
+
+
+def test_the_champions_vocabulary_serves_until_that_of_a_new_base_is_recounted(
+    context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    changed(context, batch_articles=2)
+    put_articles(context, [Given(DAY - dt.timedelta(days=n % 4), "금리 인하") for n in range(6)])
+    count_articles(context)
+    as_of = AsOf(DAY, context.store.settle())
+    old = learn_statistics(context, as_of)
+    with context.store.begin() as conn:
+        live = {"model_id": models.base(conn).id, "index_name": "n", "content_hash": "h", "status": "live"}
+        conn.execute(sa.insert(generations).values(live | {"settings": {}}))
+    put_base(context, [*VOCABULARY, "새말"], tmp_path / "second")
+    real, done = counting._count_groups, []
+
+    def interrupted(*args):
+        if done:
+            raise KeyboardInterrupt
+        done.append(real(*args))
+        return done[-1]
+
+    monkeypatch.setattr(counting, "_count_groups", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        count_articles(context)
+    assert learn_statistics(context, as_of) == old, "half of a recount is read by nobody"
+    monkeypatch.setattr(counting, "_count_groups", real)
+    count_articles(context)
+    new = learn_statistics(context, as_of)
+    with context.store.begin() as conn:
+        before, after = store.get(conn, old), store.get(conn, new)
+    size = len(before.arrays["ensemble_idf"])
+    assert len(after.arrays["ensemble_idf"]) == size + 1
+    assert np.array_equal(after.arrays["ensemble_idf"][:size], before.arrays["ensemble_idf"])
 
 
 def test_an_analyser_that_was_taken_back_is_read_again(context, monkeypatch: pytest.MonkeyPatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,16 @@ def test_pictures_are_drawn_or_refused_with_a_sentence(tmp_path: Path, monkeypat
         plot_trends([], tmp_path / "trends.svg")
     monkeypatch.setattr(plots, "korean_font", lambda: "DejaVu Sans")
     assert plot_series(rows, tmp_path / "series.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_packaged_font_will_do_where_the_machine_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from matplotlib import font_manager
+
+    monkeypatch.setattr(plots, "FONTS", ())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "koreanize_matplotlib"
+    (package / "fonts").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('its import changes settings: it must not be made')")
+    assert plots.korean_font() is None
+    shutil.copy(font_manager.findfont("DejaVu Sans"), package / "fonts" / "NanumGothic.ttf")
+    assert plots.korean_font() == "NanumGothic"
