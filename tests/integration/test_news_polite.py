@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ipaddress
+import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,11 +15,17 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
-from pipeline import news
+from pipeline import news, overview
+from pipeline.cli import app
 from pipeline.config import load
 from pipeline.context import Context
 from pipeline.store.feeds import FeedState
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "plugins"))
+
+from retraining import feeds_page
 
 FEED = "<rss version='2.0'><channel>{more}<item><title>{n}번째 기사다</title><link>https://www.garam.example/{n}</link><description>본문 {n}</description></item></channel></rss>"
 
@@ -228,6 +236,32 @@ def test_what_a_feed_says_of_its_pace_holds_when_nothing_is_new(ctx: Context, si
         assert states["/ttl"].status == expected
         assert 0.94 * 300 * 60 < in_s(states["/ttl"]) <= 300 * 60
     assert in_s(states["/sy"]) > 0.94 * 3600
+
+
+def test_what_is_wrong_is_seen_by_command_and_in_the_page(ctx: Context, site: Site, tmp_path: Path) -> None:
+    """From the answer to both: a feed that is none, one with a bad item and one in English, beside one that is well."""
+    bad = "<item><title>주소가 없는 기사</title></item>"
+    english = "<item><title>Nothing but English here</title><link>https://www.garam.example/en</link></item>"
+    site.answers["/page.xml"] = (200, {}, b"<html><body>502</body></html>")
+    site.feed("/bad.xml", 2, more=bad)
+    site.feed("/english.xml", 3, more=english)
+    site.feed("/well.xml", 4)
+    crawl(ctx, site, tmp_path, "/page.xml", "/bad.xml", "/english.xml", "/well.xml")
+    assert count(ctx, "SELECT count(*) FROM articles") == 3
+    told = CliRunner().invoke(app, ["feeds", "--json"], catch_exceptions=False)
+    states = {state["url"].removeprefix(site.url): state for state in json.loads(told.output)}
+    assert {path: state["condition"] for path, state in states.items()} == {
+        "/page.xml": "failing", "/bad.xml": "doubtful", "/english.xml": "doubtful", "/well.xml": "ok",
+    }  # fmt: skip
+    page = feeds_page.render(overview.feeds(ctx))
+    for path, item, sentence in [
+        ("/bad.xml", "주소가 없는 기사", "it has no address of its own"),
+        ("/english.xml", "https://www.garam.example/en", "its language is en, which news.languages does not name"),
+    ]:
+        assert states[path]["item_errors"] == [{"item": item, "error": sentence}]
+        assert f"{item}: {sentence}" in page
+    assert "HTML page, not a feed" in states["/page.xml"]["error"]
+    assert "HTML page, not a feed" in page
 
 
 def test_last_modified_is_sent_back_and_failures_back_off(ctx: Context, site: Site, tmp_path: Path) -> None:
