@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -135,6 +136,9 @@ class _Crawl:
         self.away_since: float | None = None
 
     async def all(self, waiting: list[store_feeds.Feed]) -> CrawlReport:
+        # Names are looked up in threads, and some take long to be not known: they must not have the others wait.
+        threads = ThreadPoolExecutor(2 * self.config.concurrency + 4, "garam-crawl")
+        asyncio.get_running_loop().set_default_executor(threads)
         self.writing = asyncio.Lock()  # one writer at a time anyway, see pipeline.store.news
         self.locks = store_feeds.FeedLocks(self.ctx.store)
         queue = deque(_hosts_in_turn(waiting))

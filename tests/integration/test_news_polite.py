@@ -7,8 +7,10 @@ import asyncio
 import datetime as dt
 import ipaddress
 import json
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -236,6 +238,33 @@ def test_what_a_feed_says_of_its_pace_holds_when_nothing_is_new(ctx: Context, si
         assert states["/ttl"].status == expected
         assert 0.94 * 300 * 60 < in_s(states["/ttl"]) <= 300 * 60
     assert in_s(states["/sy"]) > 0.94 * 3600
+
+
+def test_names_that_nobody_answers_for_hold_up_no_other_feed(
+    ctx: Context, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as are polled at once less one: the last feed is asked while all their look-ups still hang."""
+    real, late = socket.getaddrinfo, []
+
+    def lookup(host: str, *rest: object, **more: object) -> object:
+        if not host.startswith("dead"):
+            return real(host, *rest, **more)  # type: ignore[arg-type]
+        end = time.monotonic() + 20
+        while "/alive.xml" not in site.paths():
+            if time.monotonic() > end:
+                late.append(host)
+                break
+            time.sleep(0.02)
+        raise socket.gaierror("nobody knows")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    site.feed("/alive.xml")
+    dead = [f"http://dead{number}.example/rss.xml" for number in range(ctx.config.news.concurrency - 1)]
+    lines = [f"{url},가람일보,\n" for url in (*dead, f"{site.url}/alive.xml")]
+    (tmp_path / "feeds.csv").write_text("url,outlet,category\n" + "".join(lines), encoding="utf-8")
+    report = news.crawl(ctx, feeds_file=tmp_path / "feeds.csv")
+    assert (report.feeds, report.new, report.errors) == (len(dead) + 1, 1, len(dead))
+    assert late == []
 
 
 def test_what_is_wrong_is_seen_by_command_and_in_the_page(ctx: Context, site: Site, tmp_path: Path) -> None:
