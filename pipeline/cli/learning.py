@@ -23,6 +23,7 @@ from pipeline.cli.output import (
 
 if TYPE_CHECKING:
     from pipeline.loop import Learned
+    from pipeline.store.statistics import Trend
     from pipeline.temporal import ExplainedWeights
 
 First = Annotated[dt.date, typer.Option("--from", parser=parse_day, metavar="D", help="first day")]
@@ -74,18 +75,24 @@ def trends(
     found = temporal.trends(ctx, day, known_by)
     if not found:
         typer.echo(f"no trends of {day}: {temporal.no_trends(ctx, day, known_by)}", err=True)
-    elif plot is not None:
-        temporal.plot_trends(found, plot, title=f"Trends of {day}")
     if as_json:
         print_json(found)
-        return
     for what, new in (("trends", False), ("new words", True)):
-        told = [t for t in found if t.is_new == new]
-        rows = [
-            (t.rank, t.word, t.z, t.q_value, temporal.korean(t) if korean else t.evidence["sentence"]) for t in told
-        ]
+        told = [] if as_json else [t for t in found if t.is_new == new]
+        rows = [(t.rank, t.word, t.z, t.q_value, _told(t, korean=korean)) for t in told]
         if rows:
             print_table(["rank", "word", "z", "q", "evidence"], rows, title=f"{what} of {day}")
+    if found and plot is not None:  # last: a picture that cannot be drawn takes nothing else away
+        temporal.plot_trends(found, plot, title=f"Trends of {day}")
+
+
+def _told(trend: Trend, *, korean: bool) -> str:
+    """The evidence as a sentence, with the first title that tells of it below."""
+    from pipeline import temporal
+
+    sentence = temporal.korean(trend) if korean else str(trend.evidence["sentence"])
+    first = next(iter(trend.evidence["examples"]), None)
+    return f"{sentence}\n「{first['title']}」 ({first['outlet']})" if first else sentence
 
 
 def series(
@@ -113,12 +120,12 @@ def series(
     for word, held in by_word.items():
         if not any(held.values()):
             typer.echo(f"{word} is in no article of these days", err=True)
-    if plot is not None and days:
-        temporal.plot_series(found, plot)
     if as_json:
         print_json(found)
     elif days:
         print_table(["day", *by_word], [(str(day), *(held.get(day, 0) for held in by_word.values())) for day in days])
+    if plot is not None and days:
+        temporal.plot_series(found, plot)
 
 
 def drift(context: typer.Context, first: First, last: Last, plot: Plot = None, as_json: Json = False) -> None:
@@ -128,14 +135,14 @@ def drift(context: typer.Context, first: First, last: Last, plot: Plot = None, a
     found = temporal.drift_of_days(opened(context), first, last)
     if not found:
         typer.echo(f"no day from {first} to {last} has been learned: `garam learn --day DAY` does it", err=True)
-    elif plot is not None:
-        temporal.plot_drift(found, plot)
     if as_json:
         print_json([{"day": day, **drift} for day, drift in found])
     elif found:
         shown = ("divergence", "usual_divergence", "divergence_z", "unseen_share", "tokens_per_word", "level", "reason")
         headers = ["day", *(name.replace("_", " ") for name in shown)]
         print_table(headers, [(str(day), *(drift[name] for name in shown)) for day, drift in found])
+    if found and plot is not None:
+        temporal.plot_drift(found, plot)
 
 
 def weights(

@@ -46,8 +46,8 @@ def ensemble_idf(parts: Sequence[Floats], shares: Sequence[float]) -> Floats:
 class RunningSums:
     """Sums over all days up to ``day``, aligned with the ascending term ``ids``.
 
-    ``decay`` None leaves the decayed sums out, no ``windows`` leaves those out: what is always there is ``total`` (all
-    stories) and ``first`` (the day a term was first seen, as an ordinal).
+    ``decay`` None leaves the decayed sums out, no ``windows`` leaves those out: what is always there is ``first`` (the
+    day a term was first seen, as an ordinal).
     """
 
     decay: float | None
@@ -56,7 +56,6 @@ class RunningSums:
     ids: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
     decayed: Floats = field(default_factory=lambda: np.zeros(0))
     window: list[Ids] = field(default_factory=list)
-    total: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
     first: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
     n_decayed: float = 0.0
     n_window: list[int] = field(default_factory=list)
@@ -80,7 +79,6 @@ class RunningSums:
             if self.decay is not None:
                 self.decayed[at] += entering.stories
                 self.n_decayed += entering.n_stories
-            self.total[at] += entering.stories
             self.n_total += entering.n_stories
             self.n_articles += entering.n_articles
             for number, sums in enumerate(self.window):
@@ -98,17 +96,15 @@ class RunningSums:
             return
         place = np.searchsorted(self.ids, new)
         self.ids = np.insert(self.ids, place, new)
-        self.total = np.insert(self.total, place, 0)
         self.first = np.insert(self.first, place, ordinal)
         self.window = [np.insert(sums, place, 0) for sums in self.window]
         if self.decay is not None:
             self.decayed = np.insert(self.decayed, place, 0.0)
 
     def dense(self, size: int) -> dict[str, NDArray[Any]]:
-        """Sums as arrays over term ids 0 to ``size`` - 1: decayed (float64), window (int64, windows x size), total."""
+        """Sums as arrays over term ids 0 to ``size`` - 1: decayed (float64), window (int64, windows x size)."""
         kept = self.ids < size
-        arrays: dict[str, NDArray[Any]] = {"total": np.zeros(size, np.int64), "decayed": np.zeros(size)}
-        arrays["total"][self.ids[kept]] = self.total[kept]
+        arrays: dict[str, NDArray[Any]] = {"decayed": np.zeros(size)}
         if self.decay is not None:
             arrays["decayed"][self.ids[kept]] = self.decayed[kept]
         arrays["window"] = np.zeros((len(self.windows), size), np.int64)
@@ -120,7 +116,6 @@ class RunningSums:
         """The sums as they are kept in the database."""
         arrays: dict[str, NDArray[Any]] = {
             "ids": np.diff(self.ids, prepend=0).astype(np.uint32),
-            "total": self.total.astype(np.uint32),
             "first": self.first.astype(np.uint32),
             "decayed": self.decayed,
         }
@@ -141,7 +136,6 @@ class RunningSums:
             np.cumsum(arrays["ids"], dtype=np.int64),
             arrays["decayed"].copy(),
             [arrays[f"window{number}"].astype(np.int64) for number in range(len(windows))],
-            arrays["total"].astype(np.int64),
             arrays["first"].astype(np.int64),
             meta["n_decayed"],
             list(meta["n_window"]),

@@ -75,6 +75,9 @@ def plot_drift(rows: Sequence[tuple[dt.date, dict[str, Any]]], path: Path | str,
         other = axes.twinx()
         fertility = [drift["tokens_per_word"] for _, drift in rows]
         other.plot(days, fertility, marker=".", color="tab:orange", label="tokens per word (right)")
+        known = [value for value in fertility if value is not None]
+        if known:  # a change that is no alarm (5 % by default) should not look like one
+            other.set_ylim(0.9 * min(known), 1.1 * max(known))
         lines = [*axes.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]]
         axes.legend(lines, [line.get_label() for line in lines])
         axes.set_title(title)

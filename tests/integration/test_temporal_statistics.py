@@ -256,6 +256,10 @@ def test_a_word_that_comes_becomes_a_trend_with_evidence_and_a_boost(context, mo
     assert dt.datetime.fromisoformat(printed["known_by"]) == told.known_by, "to the last digit"
     assert f"{told.scale:.3f}" in said("--day", DAY.isoformat())
     assert "확진자 weighs" in said("--day", DAY.isoformat(), "확진자").replace("\n", "")
+    drawn = CliRunner().invoke(app, ["trends", "--day", DAY.isoformat(), "--plot", "trends.gif"])
+    assert isinstance(drawn.exception, UsageError)
+    assert "new words of" in drawn.output, "a picture that cannot be drawn takes nothing else away"
+    assert "「확진자 증가 " in drawn.output, "with a title"
     for day, reason in ((DAY + dt.timedelta(days=1), "garam learn"), (dt.date(2999, 1, 1), "future")):
         with pytest.raises(UsageError, match=reason):
             explain_weights(context, day, ["금리"])
