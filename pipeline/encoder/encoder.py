@@ -19,7 +19,7 @@ from pipeline.encoder import folder as files
 from pipeline.encoder.lexical import LexicalFloor
 from pipeline.encoder.memory import out_of_memory
 from pipeline.encoder.module import SparseDocumentEncoder, bf16_is_fast
-from pipeline.encoder.vocabulary import blocked_tokens, vocabulary_hash
+from pipeline.encoder.vocabulary import blocked_tokens, signs_among, vocabulary_hash
 from pipeline.errors import BadInputError, CorruptArtifactError
 
 MAX_LENGTH = 512
@@ -55,8 +55,9 @@ class Encoder:
     NFC and lower case (Latin letters only; Hangul has no case), hub models whatever they were trained with.
 
     Attributes: ``module`` (the torch module, for training), ``tokenizer``, ``vocabulary`` (V strings, index = id),
-    ``vocabulary_hash``, ``blocked`` (bool (V,)), ``query_weights`` (float32 (V,), 0 where blocked), ``max_length``
-    (tokens), ``device``, ``precision``, ``lexical`` (the floor under a text's own terms; None: what the model says).
+    ``vocabulary_hash``, ``blocked`` (bool (V,)), ``signs`` (bool (V,): those that may fire), ``query_weights`` (float32
+    (V,), 0 where blocked), ``max_length`` (tokens), ``device``, ``precision``, ``lexical`` (the floor under own terms;
+    None: what the model says).
     """
 
     def __init__(
@@ -72,7 +73,8 @@ class Encoder:
         lexical: LexicalFloor | None = None,
     ) -> None:
         """``model`` is a transformers model with a masked-LM head, ``tokenizer`` its fast tokenizer. ``facts`` are
-        written into ``garam.json``. Raises BadInputError where the two do not belong together."""
+        written into ``garam.json``; with a true ``signs`` among them punctuation and hanja are terms, too. Raises
+        BadInputError where the two do not belong together."""
         size = int(model.config.vocab_size)  # type: ignore[union-attr, arg-type]
         table: dict[str, int] = tokenizer.get_vocab()
         if not table or max(table.values()) >= size or len(table) < size // 2:
@@ -83,10 +85,14 @@ class Encoder:
         for token, index in table.items():
             self.vocabulary[index] = token
         special = [*tokenizer.all_special_tokens, *(name for name in self.vocabulary if name.startswith("[unused-"))]
-        self.blocked: NDArray[np.bool_] = blocked_tokens(self.vocabulary, special, _surface(tokenizer))
+        self.facts = dict(facts or {})
+        surface = _surface(tokenizer)
+        self.blocked: NDArray[np.bool_] = blocked_tokens(
+            self.vocabulary, special, surface, signs=bool(self.facts.get("signs"))
+        )
+        self.signs: NDArray[np.bool_] = signs_among(self.vocabulary, surface) & ~self.blocked
         self.vocabulary_hash = vocabulary_hash(tokenizer.backend_tokenizer.to_str())
         self.tokenizer = tokenizer
-        self.facts = dict(facts or {})
         self.max_length = min(max_length or MAX_LENGTH, _positions(model.config), int(tokenizer.model_max_length))
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.precision: Precision = precision
@@ -244,7 +250,8 @@ class Encoder:
         if self.lexical is None or not texts:
             return sp.csr_matrix(np.zeros((len(texts), len(self.vocabulary)), np.float32))
         held = self.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-        return self.lexical.of([[t for t in ids if not self.blocked[t]] for ids in held], len(self.vocabulary))
+        left_out = self.blocked | self.signs
+        return self.lexical.of([[t for t in ids if not left_out[t]] for ids in held], len(self.vocabulary))
 
     def encode_documents(
         self,

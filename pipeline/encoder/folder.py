@@ -21,9 +21,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from pipeline.encoder.vocabulary import MANIFEST
 from pipeline.errors import BadInputError, CorruptArtifactError
 
-MANIFEST = "garam.json"
 QUERY_MODULE = "query_0_SparseStaticEmbedding"
 POOLING_MODULE = "document_1_SpladePooling"
 _MODULES = "sentence_transformers.sparse_encoder.modules"

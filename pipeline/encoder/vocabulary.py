@@ -6,11 +6,19 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+MANIFEST = "garam.json"
+"""The file of an encoder's folder that is written last and says what is in it."""
 CONTINUATION = "##"
+SIGN_WEIGHT = 3.0
+"""Query weight of a sign that may fire. Its IDF is that of texts, and nearly every text has quotation marks; what tells
+texts apart is which titles have them, and that the document side has to learn: it gets room for it."""
 _HANJA = ((0x2E80, 0x2FDF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
 
 
@@ -31,33 +39,70 @@ def is_hanja(char: str) -> bool:
     return any(low <= ord(char) <= high for low, high in _HANJA)
 
 
-def is_blocked(text: str) -> bool:
-    """True for the text of a token that must never fire: nothing to read in it, hanja in it, or a dot in it.
-
-    ``text`` is the token without its continuation mark. "Nothing to read" is no letter and no digit (Unicode
-    categories L and N): punctuation, symbols, spaces, control characters, lone combining marks.
-    """
-    if not any(unicodedata.category(char)[0] in "LN" for char in text):
-        return True
-    return "." in text or any(is_hanja(char) or char.isspace() or char == "�" for char in text)
+def is_sign(text: str) -> bool:
+    """True for a token's text that says how something is written rather than what: no letter and no digit in it
+    (Unicode categories L and N: punctuation, symbols, spaces, control characters, lone combining marks), or hanja."""
+    return not any(unicodedata.category(char)[0] in "LN" for char in text) or any(is_hanja(char) for char in text)
 
 
 def blocked_tokens(
-    vocabulary: Sequence[str], special: Collection[str], surface: Callable[[str], str] | None = None
+    vocabulary: Sequence[str],
+    special: Collection[str],
+    surface: Callable[[str], str] | None = None,
+    *,
+    signs: bool = False,
 ) -> NDArray[np.bool_]:
     """Which dimensions stay zero on both sides, shape (V,).
 
-    ``special`` are the tokenizer's special tokens; ``surface`` gives a token's readable text where the vocabulary
-    stores something else (byte-level BPE, SentencePiece's ``▁``). WordPiece's ``##`` is taken off here.
+    Special and unused tokens, what cannot be a feature's name, what holds a space, a control character or half a
+    character and, unless ``signs``, all `signs_among` it. ``special`` are the tokenizer's special tokens; ``surface``
+    gives a token's readable text where the vocabulary stores something else (byte-level BPE, SentencePiece's ``▁``).
     """
     names = set(special)
     blocked = np.zeros(len(vocabulary), dtype=np.bool_)
-    for index, token in enumerate(vocabulary):
-        text = surface(token) if surface else token
-        text = text.removeprefix(CONTINUATION)
+    for index, (token, text) in enumerate(zip(vocabulary, _texts(vocabulary, surface), strict=True)):
         unused = token.startswith("[unused") and token.endswith("]")
-        blocked[index] = token in names or unused or feature_name(token) != token or is_blocked(text)
+        unnameable = feature_name(token) != token or "." in text or not text
+        sign = is_sign(text)
+        unreadable = any(c.isspace() or c == "�" or (sign and unicodedata.category(c)[0] in "CM") for c in text)
+        blocked[index] = token in names or unused or unnameable or unreadable or (sign and not signs)
     return blocked
+
+
+def signs_among(vocabulary: Sequence[str], surface: Callable[[str], str] | None = None) -> NDArray[np.bool_]:
+    """Which tokens are signs (`is_sign`), shape (V,). They never belong to the lexical floor: each text has some."""
+    return np.fromiter((is_sign(text) for text in _texts(vocabulary, surface)), np.bool_, len(vocabulary))
+
+
+def _texts(vocabulary: Sequence[str], surface: Callable[[str], str] | None) -> list[str]:
+    """Tokens as they read, WordPiece's ``##`` taken off."""
+    return [(surface(token) if surface else token).removeprefix(CONTINUATION) for token in vocabulary]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A saved encoder's tokens as its folder tells them, without torch: ``names`` (V), ``blocked`` and ``signs`` (those
+    that may fire), both bool (V,), and the ``tokenizer`` (of the package tokenizers)."""
+
+    tokenizer: Any
+    names: list[str]
+    blocked: NDArray[np.bool_]
+    signs: NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, folder: Path) -> Vocabulary:
+        """The vocabulary of the encoder in ``folder``."""
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        names = [
+            tokenizer.id_to_token(index) or "" for index in range(tokenizer.get_vocab_size(with_added_tokens=True))
+        ]
+        special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+        manifest = folder / MANIFEST
+        fire = manifest.exists() and bool(json.loads(manifest.read_text("utf-8")).get("signs"))
+        blocked = blocked_tokens(names, special, signs=fire)
+        return cls(tokenizer, names, blocked, signs_among(names) & ~blocked)
 
 
 def vocabulary_hash(tokenizer_json: str) -> str:

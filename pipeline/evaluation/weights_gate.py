@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.gate import GateConfig
 from pipeline.context import Context
-from pipeline.encoder import blocked_tokens
+from pipeline.encoder.vocabulary import Vocabulary
 from pipeline.evaluation.encodings import Ranker, read_vectors, read_weights
 from pipeline.evaluation.gate import Rule
 from pipeline.evaluation.results import SetResult
@@ -196,9 +196,4 @@ def _blocked(ctx: Context, model: Model | None) -> NDArray[np.bool_] | None:
     """Which tokens of a model's vocabulary never fire; None without a model of that vocabulary."""
     if model is None or not ctx.artifacts.has(model.artifact):
         return None
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(ctx.artifacts.get(model.artifact) / "tokenizer.json"))
-    names = [tokenizer.id_to_token(index) or "" for index in range(tokenizer.get_vocab_size())]
-    special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
-    return blocked_tokens(names, special)
+    return Vocabulary.read(ctx.artifacts.get(model.artifact)).blocked

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encoder.vocabulary import blocked_tokens
+from pipeline.encoder.vocabulary import SIGN_WEIGHT, Vocabulary
 from pipeline.errors import RefusedError
 from pipeline.store import counts as store
 from pipeline.store import statistics
@@ -30,8 +30,6 @@ def make_query_weights(ctx: Context, statistics_id: int) -> int:
     The artifact (kind ``weights``) holds weights.npy, float32 (V,): 0 for blocked tokens, else in (0, 64], mean 1 over
     the tokens in use; and explain.json, which says of every boosted token which words boost it and by how much.
     """
-    from tokenizers import Tokenizer
-
     with ctx.store.begin() as conn:
         learned = statistics.get(conn, statistics_id)
         trends = statistics.trends_of(conn, statistics_id)
@@ -41,16 +39,15 @@ def make_query_weights(ctx: Context, statistics_id: int) -> int:
         raise RefusedError(
             f"statistics {statistics_id} are of a vocabulary that neither base nor champion has: learn that day again"
         )
-    tokenizer = Tokenizer.from_file(str(ctx.artifacts.get(artifact) / "tokenizer.json"))
-    names = [tokenizer.id_to_token(id_) or "" for id_ in range(len(learned.arrays["ensemble_idf"]))]
-    special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
-    blocked = blocked_tokens(names, special)
+    vocabulary = Vocabulary.read(ctx.artifacts.get(artifact))
+    names, blocked = vocabulary.names, vocabulary.blocked
 
     def pieces(word: str) -> list[int]:
-        return list(tokenizer.encode(word, add_special_tokens=False).ids)
+        return list(vocabulary.tokenizer.encode(word, add_special_tokens=False).ids)
 
     boosts, causes = token_boosts([(t, pieces(t.word)) for t in trends], learned.arrays["recent_df"])
-    weights, scale = combine(learned.arrays, boosts, blocked)
+    weights, scale = combine(learned.arrays, boosts, blocked | vocabulary.signs)
+    weights[vocabulary.signs] = SIGN_WEIGHT
     explained = {
         "statistics": statistics_id,
         "statistics_hash": learned.content_hash,
@@ -58,9 +55,10 @@ def make_query_weights(ctx: Context, statistics_id: int) -> int:
         "known_by": learned.as_of.known_by.isoformat(),
         "vocabulary": vocabulary_hash,
         "formula": "weight = ensemble_idf * boost / scale, within the bounds; 0 when blocked",
+        "signs": {"tokens": int(vocabulary.signs.sum()), "weight": SIGN_WEIGHT},
         "scale": scale,
         "bounds": [SMALLEST, LARGEST],
-        "in_use": int(in_use(learned.arrays, blocked).sum()),
+        "in_use": int(in_use(learned.arrays, blocked | vocabulary.signs).sum()),
         "blocked": int(blocked.sum()),
         "boosted": [
             {"token": names[id_], "id": id_, "boost": float(boosts[id_]), "because": causes[id_]}

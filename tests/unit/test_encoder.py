@@ -18,7 +18,9 @@ from pipeline.encoder import (
     screen,
     vocabulary_hash,
 )
+from pipeline.encoder.lexical import LexicalFloor
 from pipeline.encoder.module import MaxLogits
+from pipeline.encoder.vocabulary import Vocabulary
 from pipeline.errors import BadInputError, CorruptArtifactError
 
 torch = pytest.importorskip("torch")
@@ -125,6 +127,26 @@ def test_blocked_tokens_and_feature_names() -> None:
     assert feature_name("a%") == "a%"
     assert feature_name("3.5") == "3%2E5"
     assert feature_name("3%2E5") == "3%252E5"
+
+
+def test_signs_are_terms_where_the_model_says_so(tmp_path: Path) -> None:
+    words = [*WORDS, "…", "“", "\u200b", "\u0301"]
+    plain = Encoder(*tiny(vocabulary=words), device="cpu")
+    signed = Encoder(*tiny(vocabulary=words), device="cpu", facts={"signs": True}, lexical=LexicalFloor(1.0, 10.0))
+    names = np.array(plain.vocabulary)
+    assert not plain.signs.any()
+    assert set(names[signed.signs]) == {"%", "大", "㎞", "…", "“"}, "nothing with a dot, nothing that cannot be seen"
+    assert set(names[plain.blocked & ~signed.blocked]) == set(names[signed.signs])
+    assert signed.lexical_floor(["경제… 大 회의"]).getnnz() == 2, "no sign is in the lexical floor"
+    assert [names[i] for i in signed.token_ids("경제… 大")] == ["경제", "大", "…"]
+    signed.save(tmp_path / "m")
+    again = Encoder.load(tmp_path / "m", device="cpu")
+    assert (again.signs == signed.signs).all()
+    assert (again.blocked == signed.blocked).all()
+    told = Vocabulary.read(tmp_path / "m")
+    assert (told.signs == signed.signs).all()
+    assert (told.blocked == signed.blocked).all()
+    assert told.names == signed.vocabulary
 
 
 def test_gradients_agree_with_plain_autograd() -> None:

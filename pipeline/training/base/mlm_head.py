@@ -192,3 +192,11 @@ def fit_head(
     if own is not None:
         figures["own"] = float(own.mean())
     return result.eval(), figures
+
+
+@torch.no_grad()
+def start_alike(masked_lm: Any, tokens: Tensor) -> None:
+    """Let ``tokens`` (V,) bool fire equally in every text, so that they rank nothing yet and all of them can learn."""
+    decoder = masked_lm.cls.predictions.decoder
+    decoder.weight[tokens] = 0.0
+    decoder.bias[tokens] = 1.0

@@ -21,13 +21,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from pipeline.encoder.vocabulary import is_hanja
+from pipeline.encoder.vocabulary import is_hanja, is_sign
 from pipeline.errors import BadInputError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 UNKNOWN = SPECIAL[1]
 SPECIAL_NAMES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
 SYMBOLS = string.punctuation + "·…“”‘’「」『』《》〈〉"
+SIGN_TEXTS = 3
+"""Texts that a sign has to stand in to become a token."""
 _WORD = re.compile(r"[^\W_]+")
 _SUFFIX_TAGS = ("XSV", "XSA", "XSN", "VCP", "VCN")
 
@@ -76,11 +78,18 @@ def segments(words: Sequence[str]) -> Iterator[list[str]]:
         yield [word[start:end] for start, end in pairwise(places)]
 
 
-def train_vocabulary(texts: Iterable[str], size: int, min_count: int = 2) -> list[str]:
+def signs_of(texts: Iterable[str]) -> list[str]:
+    """Hanja, punctuation and symbols that stand in ``SIGN_TEXTS`` texts or more, sorted."""
+    counts = Counter(char for text in texts for char in set(normalise(text)) if not char.isspace() and is_sign(char))
+    return sorted(char for char, n in counts.items() if n >= SIGN_TEXTS and unicodedata.category(char)[0] in "LPS")
+
+
+def train_vocabulary(texts: Sequence[str], size: int, min_count: int = 2, *, signs: bool = False) -> list[str]:
     """At most ``size`` tokens: special ones, the alphabet, then merged pieces, most useful first.
 
-    ``min_count`` is how often a word has to occur to be looked at. The order of ``texts`` does not matter. Raises
-    BadInputError where the texts hold no words or ``size`` does not fit the alphabet.
+    ``min_count`` is how often a word has to occur to be looked at; ``signs`` adds `signs_of` the texts to the alphabet.
+    The order of ``texts`` does not matter. Raises BadInputError where the texts hold no words or ``size`` does not fit
+    the alphabet.
     """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -89,7 +98,8 @@ def train_vocabulary(texts: Iterable[str], size: int, min_count: int = 2) -> lis
     if not words:
         raise BadInputError("No word occurs often enough in the texts to learn a vocabulary: give more texts.")
     seen = {char for word in words for char in word}
-    alphabet = sorted(seen | set(hangul_alphabet()) | set(string.ascii_lowercase + string.digits + SYMBOLS))
+    more = signs_of(texts) if signs else []
+    alphabet = sorted(seen | set(hangul_alphabet()) | set(string.ascii_lowercase + string.digits + SYMBOLS) | {*more})
     if size < len(SPECIAL) + len(alphabet):
         raise BadInputError(f"A vocabulary of {size} tokens does not hold the alphabet of {len(alphabet)} characters.")
     parts: Counter[str] = Counter()
