@@ -6,7 +6,8 @@
 days (in Seoul) before `--first` and from nothing later. Then the titles of `--first` to `--last` search the texts of
 all days up to the last line of the file (with `--until`, up to that day), without their titles. Systems: BM25 with nori
 in an OpenSearch node that is started for it (BM25 over Kiwi's morphemes where `--no-opensearch` says so), the model as
-served, and their hybrid. Every title has one answer, its own article; a copy of the same text counts too in the second
+served, and their hybrid; the lexical floor and the learned weights by themselves, and the model asked without the
+titles' signs. Every title has one answer, its own article; a copy of the same text counts too in the second
 table. `--judged` names folders in BEIR form that are searched besides. To develop, choose earlier days:
 
     python benchmarks/economy_titles.py NEWS.jsonl.gz --first 2026-02-19 --last 2026-02-21 --until 2026-02-21 ...
@@ -53,6 +54,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "encoder": {"average_length": 165.0, "lexical_added": True, "lexical_floor": 1.0, "max_length": 128},
 }  # fmt: skip
 """What this data wants otherwise than config.yaml; docs/experiments.md says why."""
+COMPARED = ("model", "model+bm25", "no signs", "floor")
+"""Systems whose difference to BM25 with nori is told."""
 SHORTEST = 40  # characters of a text that can be searched for: shorter ones are a reporter's name
 
 
@@ -195,8 +198,16 @@ def measure(
         result.add("bm25", words)
         result.add("model", sparse, cost)
         result.add("model+bm25", mixed, cost)
+        # What it is made of: the floor alone, what was learned alone, and queries without their signs.
+        floor = ranker.encoder.lexical_floor(corpus.texts)
+        learned = documents - floor
+        learned.data = learned.data.clip(0.0)
+        spoken = vectors.multiply(~ranker.encoder.signs).tocsr()
+        result.add("floor", sparse_run(vectors, floor))
+        result.add("learned", sparse_run(vectors, learned), Cost.of(learned, vectors))
+        result.add("no signs", sparse_run(spoken, documents), Cost.of(documents, spoken))
         rows: dict[str, Any] = {"set": queries.name, "systems": result.summary()}
-        for system in ("model", "model+bm25"):
+        for system in COMPARED:
             difference = result.differences(system, "bm25")
             low, high = interval(difference)
             errors = (1 - result.mean(system)) / max(1e-9, 1 - result.mean("bm25"))
@@ -215,7 +226,7 @@ def show(rows: dict[str, Any]) -> None:
     print(f"{'':12}" + "".join(f"{name:>13}" for name in shown))
     for name, row in systems.items():
         print(f"{name:12}" + "".join(f"{row[m]:13.4f}" if m in row else f"{'':13}" for m in shown))
-    for name in ("model", "model+bm25"):
+    for name in COMPARED:
         one = rows[name]
         low, high = one["interval"]
         left = one["share_of_bm25s_errors_left"]
