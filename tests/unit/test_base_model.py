@@ -117,7 +117,7 @@ def test_signs_start_alike_in_every_text() -> None:
     from tests.unit.test_encoder import tiny
 
     model, tokenizer = tiny(vocabulary=["경제", "회의", "…", "大"])
-    mlm_head.start_alike(model, torch.tensor([False] * 7 + [True, True]))
+    mlm_head.start_alike(model.cls.predictions.decoder, torch.tensor([False] * 7 + [True, True]))
     encoder = Encoder(model, tokenizer, device="cpu", facts={"signs": True})
     found = encoder.encode_documents(["경제 회의", "회의", "… 경제 大"])[:, [7, 8]].toarray()
     assert found == pytest.approx(np.log(2.0), abs=1e-6)

@@ -101,7 +101,6 @@ def _save_with_head(
     """Fit a head to the BertModel ``model`` and save the encoder."""
     names = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
     from pipeline.encoder import blocked_tokens
-    from pipeline.encoder.vocabulary import signs_among
 
     blocked = blocked_tokens(names, tokenizer.all_special_tokens)  # signs are calibrated by nothing: they start alike
     masked_lm, figures = mlm_head.fit_head(model, tokenizer, texts, blocked, settings.head)
@@ -109,9 +108,8 @@ def _save_with_head(
     facts["distillation"] = distillation or {}
     if settings.signs:
         facts["signs"] = True
-        signs = torch.from_numpy(signs_among(names) & ~blocked_tokens(names, tokenizer.all_special_tokens, signs=True))
-        mlm_head.start_alike(masked_lm, signs)
     encoder = Encoder(masked_lm, tokenizer, device="cpu", max_length=settings.max_length, facts=facts)
+    mlm_head.start_alike(encoder.module.decoder, torch.from_numpy(encoder.signs))
     encoder.set_query_weights(idf_weights(encoder, texts))
     encoder.save(output)
 

@@ -195,8 +195,7 @@ def fit_head(
 
 
 @torch.no_grad()
-def start_alike(masked_lm: Any, tokens: Tensor) -> None:
+def start_alike(decoder: torch.nn.Linear, tokens: Tensor) -> None:
     """Let ``tokens`` (V,) bool fire equally in every text, so that they rank nothing yet and all of them can learn."""
-    decoder = masked_lm.cls.predictions.decoder
     decoder.weight[tokens] = 0.0
     decoder.bias[tokens] = 1.0
