@@ -27,7 +27,11 @@ class EncoderConfig(Section):
     lexical_added: bool = key(
         False, "true adds a text's own terms' floor to what the model says; false takes the larger of the two"
     )
-    average_length: float = key(150.0, "tokens of a text of average length, for the lexical floor", gt=0)
+    average_length: float = key(
+        0.0,
+        "tokens of a text of average length, for the lexical floor; 0: of the base's own texts",
+        ge=0,
+    )
 
     @property
     def lexical(self) -> LexicalFloor | None:

@@ -18,6 +18,9 @@ class TrainingConfig(Section):
     gradient_checkpointing: bool = key(False, "true computes activations again in the backward pass: less memory")
     max_length: int = key(128, "tokens of a passage in training", ge=16, le=512)
     query_max_length: int = key(48, "tokens of a query in training", ge=4, le=512)
+    query_terms: int = key(
+        0, "bi-encoder queries: terms that the model itself adds to a query at most; 0: the query's tokens alone", ge=0
+    )
 
     learning_rate: float = key(7e-5, "AdamW's largest step size", gt=0)
     head_learning_rate: float = key(

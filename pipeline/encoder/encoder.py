@@ -16,14 +16,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.encoder import folder as files
-from pipeline.encoder.lexical import LexicalFloor
+from pipeline.encoder.lexical import AVERAGE_LENGTH, LexicalFloor
 from pipeline.encoder.memory import out_of_memory
 from pipeline.encoder.module import SparseDocumentEncoder, bf16_is_fast
+from pipeline.encoder.statistics import CorpusStatistics
 from pipeline.encoder.vocabulary import blocked_tokens, signs_among, vocabulary_hash
 from pipeline.errors import BadInputError, CorruptArtifactError
 
 MAX_LENGTH = 512
 """Tokens of a text that are read, special tokens included, where the model's positions do not end earlier."""
+QUERIES_AT_ONCE = 64
+"""Queries that a bi-encoder reads together."""
 Precision = Literal["auto", "float32", "bfloat16"]
 Progress = Callable[[int, int], None]
 
@@ -50,14 +53,18 @@ class Encoder:
     """An inference-free sparse encoder: document vectors from a model, query vectors from a table.
 
     ``score(query, document) = encode_queries([query]) @ encode_documents([document]).T``. A document's weights are
-    ``log1p(relu(max over positions of logits))``; a query's are the ``query_weights`` of its tokens, each once.
+    ``log1p(relu(max over positions of logits))``; a query's are the ``query_weights`` of its tokens, each once. A model
+    trained as a bi-encoder (``query_terms`` above 0) reads its queries, too: the ``query_terms`` heaviest terms that it
+    gives a query beside the query's own are added, ``query_weights * (tokens + learned)``. A query's own tokens keep
+    their weights, so that statistics and trends rule them in either case.
     Tokenisation is deterministic and the tokenizer's own: the base model built by ``pipeline.training.base`` uses
     NFC and lower case (Latin letters only; Hangul has no case), hub models whatever they were trained with.
 
     Attributes: ``module`` (the torch module, for training), ``tokenizer``, ``vocabulary`` (V strings, index = id),
     ``vocabulary_hash``, ``blocked`` (bool (V,)), ``signs`` (bool (V,): those that may fire), ``query_weights`` (float32
-    (V,), 0 where blocked), ``max_length`` (tokens), ``device``, ``precision``, ``lexical`` (the floor under own terms;
-    None: what the model says).
+    (V,), 0 where blocked), ``query_terms`` (terms that the model itself adds to a query; 0: queries need no model),
+    ``max_length`` (tokens), ``device``, ``precision``, ``lexical`` (the floor under own terms; None: what the model
+    says).
     """
 
     def __init__(
@@ -73,8 +80,9 @@ class Encoder:
         lexical: LexicalFloor | None = None,
     ) -> None:
         """``model`` is a transformers model with a masked-LM head, ``tokenizer`` its fast tokenizer. ``facts`` are
-        written into ``garam.json``; with a true ``signs`` among them punctuation and hanja are terms, too. Raises
-        BadInputError where the two do not belong together."""
+        written into ``garam.json``; with a true ``signs`` among them punctuation and hanja are terms, too, and
+        ``query_terms`` says how many terms of a query come from the model. Raises BadInputError where the two do not
+        belong together."""
         size = int(model.config.vocab_size)  # type: ignore[union-attr, arg-type]
         table: dict[str, int] = tokenizer.get_vocab()
         if not table or max(table.values()) >= size or len(table) < size // 2:
@@ -204,10 +212,27 @@ class Encoder:
         """The ids of a text's tokens: unique, sorted, without blocked ones."""
         return sorted({index for index in self._ids([text])[0] if not self.blocked[index]})
 
+    def know(self, statistics: CorpusStatistics) -> None:
+        """Take IDF and average length from a corpus; both are saved with the model."""
+        self.set_query_weights(statistics.query_weights)
+        self.facts["average_length"] = round(statistics.average_length, 2)
+
+    @property
+    def query_terms(self) -> int:
+        """Terms that the model itself adds to a query at most; 0: queries are their tokens' weights alone."""
+        return int(self.facts.get("query_terms", 0))
+
     def encode_queries(self, texts: Sequence[str], query_weights: NDArray[np.float32] | None = None) -> sp.csr_matrix:
-        """Queries as rows (n, V) float32: the weight of each of their tokens, once. ``query_weights`` (V,) replaces
-        the model's own for this call. Tokens of weight 0 are left out."""
+        """Queries as rows (n, V) float32: the weight of each of their tokens, once, and in a bi-encoder what the model
+        adds. ``query_weights`` (V,) replaces the model's own for this call. Terms of weight 0 are left out."""
         weights = self.query_weights if query_weights is None else np.asarray(query_weights, np.float32)
+        own = self.token_queries(texts, weights)
+        if not self.query_terms or not len(texts):
+            return own
+        return sp.csr_matrix(own + self._learned_queries(texts, own, weights))
+
+    def token_queries(self, texts: Sequence[str], weights: NDArray[np.float32]) -> sp.csr_matrix:
+        """The part of queries that needs no model, (n, V) float32: the weight of each token, once."""
         if weights.shape != (len(self.vocabulary),):
             raise BadInputError(f"Query weights must be {len(self.vocabulary)} numbers, one per token.")
         rows: list[NDArray[np.int64]] = []
@@ -217,6 +242,20 @@ class Encoder:
         indptr = np.cumsum([0, *(len(row) for row in rows)])
         indices = np.concatenate(rows) if rows else np.zeros(0, np.int64)
         return sp.csr_matrix((weights[indices], indices, indptr), shape=(len(rows), len(self.vocabulary)))
+
+    def _learned_queries(self, texts: Sequence[str], own: sp.csr_matrix, weights: NDArray[np.float32]) -> sp.csr_matrix:
+        """What the model adds to queries, (n, V) float32: see `added_terms`."""
+        tokens = self.tokens(texts)
+        factor = torch.from_numpy(weights).to(self.device)
+        order = sorted(range(len(texts)), key=lambda index: -len(tokens[index]))
+        pieces: list[sp.csr_matrix] = []
+        for start in range(0, len(order), QUERIES_AT_ONCE):
+            part = order[start : start + QUERIES_AT_ONCE]
+            with torch.inference_mode(), self.autocast():
+                learned = self.module(*self.padded([tokens[i] for i in part])).float()
+            held = torch.from_numpy(own[part].toarray()).to(self.device) > 0
+            pieces.append(sp.csr_matrix(added_terms(learned, held, factor, self.query_terms).cpu().numpy()))
+        return sp.csr_matrix(sp.vstack(pieces, format="csr")[np.argsort(order)])
 
     # ------------------------------------------------------------------ documents
     def autocast(self) -> AbstractContextManager[Any]:
@@ -251,7 +290,8 @@ class Encoder:
             return sp.csr_matrix(np.zeros((len(texts), len(self.vocabulary)), np.float32))
         held = self.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
         left_out = self.blocked | self.signs
-        return self.lexical.of([[t for t in ids if not left_out[t]] for ids in held], len(self.vocabulary))
+        average = self.lexical.average_length or float(self.facts.get("average_length", AVERAGE_LENGTH))
+        return self.lexical.of([[t for t in ids if not left_out[t]] for ids in held], len(self.vocabulary), average)
 
     def encode_documents(
         self,
@@ -298,9 +338,8 @@ class Encoder:
                 if self.lexical is not None:
                     floor = torch.from_numpy(self.lexical_floor(texts).toarray())
                     weights = self.lexical.under(weights, floor.to(weights.device))
-                if max_active is not None and max_active < weights.shape[1]:
-                    kept = weights.topk(max_active, dim=1)
-                    weights = torch.zeros_like(weights).scatter_(1, kept.indices, kept.values)
+                if max_active is not None:
+                    weights = heaviest(weights, max_active)
             return [sp.csr_matrix(weights.float().cpu().numpy())]
         except Exception as error:
             if not out_of_memory(error):
@@ -313,6 +352,20 @@ class Encoder:
         half = len(texts) // 2
         first = self._weights(texts[:half], tokens[:half], max_active)
         return first + self._weights(texts[half:], tokens[half:], max_active)
+
+
+def heaviest(weights: Tensor, terms: int) -> Tensor:
+    """``weights`` (n, V) with the ``terms`` heaviest of each row kept and 0 elsewhere."""
+    if terms >= weights.shape[1]:
+        return weights
+    kept = weights.topk(terms, dim=1)
+    return torch.zeros_like(weights).scatter(1, kept.indices, kept.values)
+
+
+def added_terms(learned: Tensor, own: Tensor, weights: Tensor, terms: int) -> Tensor:
+    """What a bi-encoder adds to queries, (n, V): ``learned`` (n, V) times the query ``weights`` (V,), the ``terms``
+    heaviest of each, without the queries' ``own`` tokens (bool (n, V))."""
+    return heaviest((learned * weights).masked_fill(own, 0.0), terms)
 
 
 def _read_weights(place: Path) -> NDArray[np.float32] | None:

@@ -19,20 +19,22 @@ import torch
 from torch import Tensor
 
 K1, B = 1.2, 0.75  # Lucene's, as in OpenSearch
+AVERAGE_LENGTH = 150.0
+"""Tokens of a text of average length where nobody measured it (a news article's first 500 characters)."""
 
 
 @dataclass(frozen=True)
 class LexicalFloor:
-    """``weight`` of a term said once in a text of ``average_length`` tokens; ``added`` to what the model says, or else
-    the least that a term weighs."""
+    """``weight`` of a term said once in a text of ``average_length`` tokens (0: as the model knows it); ``added`` to
+    what the model says, or else the least that a term weighs."""
 
     weight: float
     average_length: float
     added: bool = False
 
-    def of(self, tokens: Sequence[Sequence[int]], size: int) -> sp.csr_matrix:
+    def of(self, tokens: Sequence[Sequence[int]], size: int, average_length: float) -> sp.csr_matrix:
         """The floor (documents, ``size``) float32 of documents given as token ids."""
-        return saturation(tokens, size, self.average_length) * np.float32(self.weight)
+        return saturation(tokens, size, average_length) * np.float32(self.weight)
 
     def under(self, learned: Tensor, floor: Tensor) -> Tensor:
         """Document weights: what the model says, laid on the floor; all of one shape."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +62,20 @@ class Ranker:
         from pipeline.encoder import Encoder
 
         return Encoder.load(self._folder, max_length=self._config.max_length, lexical=self._config.lexical)
+
+    def over(self, corpus: Sequence[str]) -> Ranker:
+        """The same model for the search of another corpus than ours: with the term statistics of these texts, as BM25
+        takes them from its index. Its vectors are made anew, for the lexical floor depends on the average length."""
+        from pipeline.encoder.statistics import corpus_statistics
+
+        known = corpus_statistics(self.encoder, corpus)
+        config = self._config.model_copy(update={"average_length": known.average_length})
+        other = Ranker(
+            self.name, self._folder, query_weights=known.query_weights, config=config, progress=self._progress
+        )
+        other.encoder = copy.copy(self.encoder)  # the model itself is loaded once
+        other.encoder.lexical = config.lexical
+        return other
 
     def queries(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Queries as rows (n, V)."""

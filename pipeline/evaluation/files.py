@@ -1,6 +1,7 @@
 """Evaluation on files alone: models, judged queries and baselines from folders, a report into a folder.
 
 No database and no cluster: BM25 is Lucene's formula over kiwipiepy's morphemes (see `pipeline.evaluation.bm25`).
+Encoders, like BM25, take IDF and the average length of a text from the corpus that is searched.
 """
 
 from __future__ import annotations
@@ -71,8 +72,9 @@ def evaluate_files(
             result.add(BM25, runs[result.name])
     for name, folder in zip(names, folders + others, strict=True):
         # One encoder at a time: two of them may not fit into memory.
-        ranker = Ranker(name, folder, config=config.encoder, progress=progress)
+        model = Ranker(name, folder, config=config.encoder, progress=progress)
         for result, (queries, corpus) in zip(results, sets, strict=True):
+            ranker = model.over(corpus.texts)
             documents = ranker.documents(corpus.texts)
             asked = ranker.queries([query.text for query in queries.queries])
             run = sparse_run(asked, documents)

@@ -118,15 +118,16 @@ def _measure(ctx: Context, plan: _Plan, progress: Progress) -> tuple[dict[str, A
         rankers[CHAMPION] = _ranker(ctx, plan.champion, [plan.champion.vectors], plan.champion_weights, progress)
     measured: list[SetResult] = []
     servable: Mapping[str, Any] = {}
-    for corpus, sets in _by_corpus(ctx, plan):
-        matrices = {name: ranker.documents(corpus.texts) for name, ranker in rankers.items()}
+    for corpus, sets, foreign in _by_corpus(ctx, plan):
+        asking = {name: ranker.over(corpus.texts) if foreign else ranker for name, ranker in rankers.items()}
+        matrices = {name: ranker.documents(corpus.texts) for name, ranker in asking.items()}
         for queries in sets:
             progress(f"rank {queries.name}", len(measured), len(plan.sets) + len(plan.judged))
             result = SetResult.of(queries, corpus)
             texts = [query.text for query in queries.queries]
             lexical = _bm25(ctx, corpus, queries)
             result.add(BM25, lexical)
-            for name, ranker in rankers.items():
+            for name, ranker in asking.items():
                 asked = ranker.queries(texts)
                 run = sparse_run(asked, matrices[name])
                 result.add(name, run, Cost.of(matrices[name], asked))
@@ -172,9 +173,11 @@ def _ranker(
     )
 
 
-def _by_corpus(ctx: Context, plan: _Plan) -> list[tuple[Corpus, list[QuerySet]]]:
-    """Every query set that has a query, with its corpus; sets of one corpus together."""
+def _by_corpus(ctx: Context, plan: _Plan) -> list[tuple[Corpus, list[QuerySet], bool]]:
+    """Every query set that has a query, with its corpus, and whether that is another one than our articles: then IDF
+    and lengths are taken from it, for ours say nothing of it. Sets of one corpus come together."""
     corpora: dict[str, tuple[Corpus, list[QuerySet]]] = {}
+    foreign: set[str] = set()
     fresh: str | None = None
     names: set[str] = set()
 
@@ -199,11 +202,12 @@ def _by_corpus(ctx: Context, plan: _Plan) -> list[tuple[Corpus, list[QuerySet]]]
         if own is not None:
             cut = [ctx.config.encoder.document_text(text) for text in own.texts]
             add(str(folder), Corpus(own.ids, cut, own.titles), queries, name)
+            foreign.add(str(folder))
         elif fresh is not None:
             with ctx.store.begin() as conn:
                 ids = evaluations.article_ids(conn, sorted({d for q in queries.queries for d in q.relevant}))
             add(fresh, corpora[fresh][0], over_articles(queries, corpora[fresh][0], ids), name)
-    return list(corpora.values())
+    return [(corpus, sets, key in foreign) for key, (corpus, sets) in corpora.items()]
 
 
 def _bm25(ctx: Context, corpus: Corpus, queries: QuerySet) -> Run:
@@ -219,6 +223,9 @@ def _hybrid(ctx: Context, lexical: Run, sparse: Run) -> Run:
 
 def _servable(ctx: Context, model: Model, corpus: Corpus, ranker: Ranker, texts: Sequence[str]) -> Mapping[str, Any]:
     """A sample of the corpus, evenly spread, in the real cluster against the encoder."""
+    if ranker.encoder.query_terms:
+        why = "it is a bi-encoder, and the cluster's query models read tokens only: train with training.query_terms 0"
+        return {"passed": False, "sentence": why}
     rows = np.unique(np.linspace(0, len(corpus) - 1, min(_SERVABLE_DOCUMENTS, len(corpus))).astype(int))
     sample = Corpus([corpus.ids[row] for row in rows], [corpus.texts[row] for row in rows])
     matrix = ranker.documents(sample.texts)

@@ -64,11 +64,12 @@ def objective(
     teacher: Tensor | None,
     settings: TrainingConfig,
     ramp: float,
+    asked: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The batch's loss and every term of it before its weight, with active terms and empty documents.
 
     ``queries`` (Q, C) on the same columns; ``teacher`` (Q, D) scaled scores or None; ``ramp`` in [0, 1] scales the
-    sparsity term.
+    sparsity terms. ``asked`` (Q, V) is what a bi-encoder says of the queries: it is charged as documents are.
     """
     scores = queries @ documents.weights.T
     loss = scores.new_zeros(())
@@ -112,6 +113,8 @@ def objective(
     if settings.flops_weight > 0:
         value = _sparsity(documents, settings)
         add("flops", settings.flops_weight * ramp, value)
+        if asked is not None:
+            add("query_flops", settings.flops_weight * ramp, losses.flops(asked))
     active = documents.total((documents.weights.detach() > 0).float())
     said |= {"active": active.mean(), "empty": (active == 0).float().mean()}
     said["learned"] = documents.total((documents.learned.detach() > 0).float()).mean()

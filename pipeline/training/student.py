@@ -35,6 +35,9 @@ class Student:
         self.encoder = encoder
         self.settings = settings
         encoder.precision = settings.precision  # type: ignore[assignment]
+        encoder.facts.pop("query_terms", None)
+        if settings.query_terms:
+            encoder.facts["query_terms"] = settings.query_terms
         # No dropout: batches are few, and the same training must give the same weights after a resume.
         encoder.module.eval()
         self.free = np.flatnonzero(~encoder.blocked)
@@ -86,13 +89,29 @@ class Student:
         return ids
 
     def queries(self, texts: Sequence[str]) -> sp.csr_matrix:
-        """Queries (n, V) as the encoder makes them, cut at ``query_max_length`` tokens."""
-        held = self.encoder.max_length
-        self.encoder.max_length = min(held, self.settings.query_max_length)
+        """The weights (n, V) of the queries' own tokens, cut at ``query_max_length`` tokens."""
+        encoder = self.encoder
+        held = encoder.max_length
+        encoder.max_length = min(held, self.settings.query_max_length)
         try:
-            return self.encoder.encode_queries(texts)
+            return encoder.token_queries(texts, encoder.query_weights)
         finally:
-            self.encoder.max_length = held
+            encoder.max_length = held
+
+    def learned_queries(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """What the model adds to queries given as token ids: (n, V) fp32, with gradients where they are wanted.
+
+        Before the query weights; all output dimensions are computed, because a query is short.
+        """
+        everything = torch.arange(len(self.encoder.vocabulary), device=self.encoder.device)
+        found: list[Tensor] = []
+        places: list[int] = []
+        for part, logits in self.batches(tokens, everything):
+            places += part
+            found.append(torch.log1p(torch.relu(logits)).masked_fill(self.encoder.module.blocked, 0.0))
+        back = torch.empty(len(places), dtype=torch.long)
+        back[torch.tensor(places)] = torch.arange(len(places))
+        return torch.cat(found)[back.to(self.encoder.device)]
 
     def columns(self, wanted_ids: NDArray[np.integer[Any]], draw: random.Random) -> Columns:
         """The wanted dimensions and a random sample of the others (all of them where so configured)."""

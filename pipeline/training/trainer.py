@@ -25,6 +25,7 @@ from pipeline.encoder.memory import out_of_memory
 from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import Progress, silent
 from pipeline.training import checkpoint, curves, data, health, losses
+from pipeline.training.asking import answered, ask
 from pipeline.training.champion import Champion
 from pipeline.training.data import Batch, TrainingData
 from pipeline.training.objective import Relation, Sampled, objective
@@ -100,6 +101,8 @@ class _Run:
         self.passages = self.student.tokens(self.data.texts, min(settings.max_length, encoder.max_length))
         self._weigh_queries()
         self.queries = self.student.queries(self.data.queries)
+        length = min(settings.query_max_length, encoder.max_length)
+        self.query_tokens = self.student.tokens(self.data.queries, length) if settings.query_terms else []
         trained, self.watched = data.split(self.data, settings.validation_queries, settings.seed)
         trained = [i for i in trained if self.queries.indptr[i + 1] > self.queries.indptr[i]]
         self.plan = data.plan(self.data, trained, settings)
@@ -255,9 +258,10 @@ class _Run:
         settings, student = self.settings, self.student
         device = student.encoder.device
         queries = self.queries[batch.examples]
-        columns = student.columns(queries.indices, random.Random(f"{settings.seed}-{step}"))
+        self.optimizer.zero_grad(set_to_none=True)
+        asked = ask(student, queries, self._query_tokens(batch.examples), random.Random(f"{settings.seed}-{step}"))
+        columns = asked.columns
         ids = torch.from_numpy(columns.ids).to(device)
-        asked = torch.from_numpy(queries[:, columns.ids].toarray()).to(device)
         relation, teacher = self._relation(batch), self._teacher(batch, queries)
         ramp = losses.quadratic_ramp(step + 1, self.ramp_steps)
         share = self.df_share[columns.ids].to(device)
@@ -265,7 +269,6 @@ class _Run:
         if self.floor is not None:
             floor = torch.from_numpy(self.floor[batch.passages][:, columns.ids].toarray()).to(device)
 
-        self.optimizer.zero_grad(set_to_none=True)
         tokens = [self.passages[i] for i in batch.passages]
         parts = student.micro_batches(tokens, self.processes.count)
         own = self.processes.share(parts)
@@ -273,9 +276,9 @@ class _Run:
             found = [student.logits([tokens[i] for i in part], ids) for part in own]
         documents = self.processes.gather(found, parts, len(columns.ids)).requires_grad_()
         held = Sampled(documents, columns.exact, columns.scale, share, floor, self.lexical)
-        loss, terms = objective(asked, held, relation, teacher, settings, ramp)
+        loss, terms = objective(asked.weights, held, relation, teacher, settings, ramp, asked.learned)
         if self.champion is not None:
-            value = self.champion.term(tokens, parts, ids, asked, held, relation)
+            value = self.champion.term(tokens, parts, ids, asked.weights, held, relation)
             loss = loss + settings.champion_weight * value
             terms |= {"champion": float(value.detach()), "loss": float(loss.detach())}
         loss.backward()  # type: ignore[no-untyped-call]
@@ -283,7 +286,12 @@ class _Run:
         for part, logits in zip(own, found, strict=True):
             again = student.logits([tokens[i] for i in part], ids) if self.cached else logits
             again.backward(documents.grad[part])  # type: ignore[no-untyped-call]
+        asked.backward(self.processes.count)
         return terms
+
+    def _query_tokens(self, examples: Sequence[int]) -> list[list[int]]:
+        """Token ids of the examples' queries, where the model reads them."""
+        return [self.query_tokens[i] for i in examples] if self.query_tokens else []
 
     def _fitting(self, work: Callable[[], T]) -> T:
         """What ``work`` gives, tried again with half the passages at once while memory does not suffice."""
@@ -350,7 +358,7 @@ class _Run:
         positions = sorted({self.data.positives[i] for i in self.watched})
         pool = sorted({*positions, *(p for i in self.watched for p in self.data.hard[i][:1])})
         place = {position: row for row, position in enumerate(pool)}
-        queries = self.queries[self.watched]
+        queries = answered(self.student, self.queries[self.watched], self._query_tokens(self.watched))
         own = np.unique(queries.indices).astype(np.int64)
         ids = torch.from_numpy(own).to(self.student.encoder.device)
         found = torch.zeros(len(pool), len(own))

@@ -78,10 +78,14 @@ class Judging(World):
 
         return AsOf(DAY, self.known)
 
-    def trained(self, seed: int, day: int, *, good: bool) -> int:
+    def trained(self, seed: int, day: int, *, good: bool, query_terms: int = 0) -> int:
         """A model of a day in March; a good one's vectors single out each document for its own question."""
         folder = self.folder / f"m{seed}"
         encoder = tiny_encoder(folder, seed=seed)
+        if query_terms:
+            encoder.facts["query_terms"] = query_terms
+            encoder.save(folder)
+            encoder.facts.clear()
         artifact = self.ctx.artifacts.put(folder, "model")
         rows = encoder.encode_queries(self.corpus.texts)
         if good:
@@ -216,6 +220,21 @@ def test_a_decision_against_a_replaced_champion_is_refused(world: Judging) -> No
     world.serve(world.trained(2, 1, good=False))
     with pytest.raises(RefusedError, match="evaluate model"):
         evaluation.decide(world.ctx, found)
+
+
+def test_a_bi_encoder_is_measured_but_never_deployed(world: Judging) -> None:
+    """The cluster's query models read tokens only: what was judged would not be what is served."""
+    evaluated = evaluation.evaluate(world.ctx, world.trained(5, 3, good=True, query_terms=4))
+    with world.ctx.store.begin() as conn:
+        report = evaluations.evaluation(conn, evaluated).report
+    assert report["sets"]["fresh"]["candidate"]["ndcg@10"] > 0
+    assert not report["servable"]["passed"]
+    assert "training.query_terms 0" in report["servable"]["sentence"]
+    evaluation.decide(world.ctx, evaluated)
+    with world.ctx.store.begin() as conn:
+        decision = evaluations.decision_of(conn, evaluated)
+    assert decision is not None
+    assert decision.verdict == "rejected"
 
 
 def test_a_model_without_a_training_set_is_refused(world: Judging) -> None:

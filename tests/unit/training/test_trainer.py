@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import silent
 from pipeline.training import CollapsedError, train
 from pipeline.training import data as training_data
+from pipeline.training.asking import answered, ask
 from pipeline.training.health import check
 from pipeline.training.objective import Relation, Sampled, objective
 from pipeline.training.student import Student
@@ -105,10 +107,11 @@ def test_anothers_checkpoint_is_refused(training_set, start, tmp_path):
         train(training_set, start, tmp_path / "m", settings(seed=99))
 
 
-def test_cached_gradients_are_the_gradients(training_set, start, tmp_path):
+@pytest.mark.parametrize("terms", [0, 6])
+def test_cached_gradients_are_the_gradients(training_set, start, tmp_path, terms):
     found = []
     for cached in (False, True):
-        chosen = settings(validation_queries=0, gradient_cache=cached)
+        chosen = settings(validation_queries=0, gradient_cache=cached, query_terms=terms)
         run = _Run(training_set, start, chosen, silent, tmp_path / "work", None, None)
         run._step(run.plan[0], 0)
         found.append({name: p.grad for name, p in run.weights.items() if p.grad is not None})
@@ -122,7 +125,7 @@ def test_sampled_columns_are_the_encoders_own_numbers(start):
     encoder = Encoder.load(start, precision="float32")
     student = Student(encoder, settings(columns=20))
     texts = ["코로나19 방역 대책", "금리"]
-    columns = student.columns(student.queries(["금리 인하"]).indices, __import__("random").Random(1))
+    columns = student.columns(student.queries(["금리 인하"]).indices, random.Random(1))
     assert columns.exact == 2
     assert len(columns.ids) == 22
     assert columns.scale == pytest.approx((len(student.free) - 2) / 20)
@@ -217,11 +220,53 @@ def test_a_dense_teacher_is_distilled_and_asked_for_when_missing(training_set, s
         {"flops_kind": "df_flops", "l0_threshold": 20, "columns": 30},
         {"freeze_layers": 1, "freeze_embeddings": True, "gradient_checkpointing": True},
         {"soup": 0.5, "teacher": "none"},
+        {"query_terms": 6, "columns": 30},
     ],
 )
 def test_every_option_trains(training_set, start, tmp_path, changes):
     result = train(training_set, start, tmp_path / "m", settings(steps=4, **changes))
     assert np.isfinite([list(row.values()) for row in result.history[:3]]).all()
+
+
+def test_a_bi_encoder_is_asked_as_it_was_trained(training_set, start, tmp_path):
+    train(training_set, start, tmp_path / "m", settings(query_terms=6))
+    encoder = Encoder.load(tmp_path / "m", precision="float32")
+    assert encoder.query_terms == 6
+    texts = ["금리 인하", "코로나19 방역 대책", "축구"]
+    tokens = encoder.token_queries(texts, encoder.query_weights)
+    served = encoder.encode_queries(texts)
+    for own, all_of_it in zip(tokens.toarray(), served.toarray(), strict=True):
+        assert (all_of_it[own > 0] == own[own > 0]).all(), "statistics rule a query's own tokens"
+        assert 0 < (all_of_it > 0).sum() - (own > 0).sum() <= 6
+    student = Student(encoder, settings(query_terms=6, micro_batch=2))
+    trained = answered(student, student.queries(texts), student.tokens(texts, 64))
+    np.testing.assert_allclose(trained.toarray(), served.toarray(), atol=1e-5)
+    asked = ask(student, student.queries(texts), student.tokens(texts, 64), random.Random(1))
+    np.testing.assert_allclose(asked.weights.detach().numpy(), served.toarray()[:, asked.columns.ids], atol=1e-5)
+    assert asked.weights.detach().numpy().sum() == pytest.approx(served.sum(), rel=1e-5), "no term is left out"
+    train(training_set, tmp_path / "m", tmp_path / "plain", settings(steps=1))
+    assert Encoder.load(tmp_path / "plain").query_terms == 0
+
+
+def test_a_bi_encoders_query_side_learns(training_set, start, tmp_path):
+    """The gradient that reaches the model through the queries is that of the loss."""
+    run = _Run(training_set, start, settings(query_terms=6, validation_queries=0), silent, tmp_path / "w", None, None)
+    batch = run.plan[0]
+    bias = run.student.encoder.module.decoder.bias
+    tokens, own = run._query_tokens(batch.examples), run.queries[batch.examples]
+    found = []
+    for processes in (1, 2):  # each of several processes asks all queries, and gradients are added up
+        bias.grad = None
+        asked = ask(run.student, own, tokens, random.Random(0))
+        asked.weights.sum().backward()
+        asked.backward(processes)
+        found.append(bias.grad.clone())
+    torch.testing.assert_close(found[0], 2 * found[1])
+    with torch.no_grad():
+        before = asked.weights.sum()
+        bias += 1e-3 * found[0]
+        after = ask(run.student, own, tokens, random.Random(0)).weights.sum()
+    assert float(after - before) == pytest.approx(1e-3 * float(found[0].square().sum()), rel=0.1)
 
 
 def test_frozen_weights_do_not_move(training_set, start, tmp_path):
