@@ -7,8 +7,9 @@ days (in Seoul) before `--first` and from nothing later. Then the titles of `--f
 all days up to the last line of the file (with `--until`, up to that day), without their titles. Systems: BM25 with nori
 in an OpenSearch node that is started for it (BM25 over Kiwi's morphemes where `--no-opensearch` says so), the model as
 served, and their hybrid; the lexical floor and the learned weights by themselves, and the model asked without the
-titles' signs. Every title has one answer, its own article; a copy of the same text counts too in the second
-table. `--judged` names folders in BEIR form that are searched besides. To develop, choose earlier days:
+titles' signs or, a bi-encoder, by tokens alone. Like BM25, all take IDF and lengths from the texts that are searched.
+Every title has one answer, its own article; a copy of the same text counts too in the second table. `--judged` names
+folders in BEIR form that are searched besides. To develop, choose earlier days:
 
     python benchmarks/economy_titles.py NEWS.jsonl.gz --first 2026-02-19 --last 2026-02-21 --until 2026-02-21 ...
 
@@ -51,11 +52,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
                  "head_learning_rate": 1e-4, "warmup_share": 0.1, "freeze_layers": 3, "freeze_embeddings": False,
                  "teacher": "none", "distil_weight": 0.0, "flops_weight": 1e-3, "temperature": 1.5,
                  "validation_queries": 0, "checkpoint_every": 200},
-    "encoder": {"average_length": 165.0, "lexical_added": True, "lexical_floor": 1.0, "max_length": 128},
+    "encoder": {"lexical_added": True, "lexical_floor": 1.0, "max_length": 128},
 }  # fmt: skip
 """What this data wants otherwise than config.yaml; docs/experiments.md says why."""
-COMPARED = ("model", "model+bm25", "no signs", "floor")
-"""Systems whose difference to BM25 with nori is told."""
+COMPARED = ("model", "model+bm25", "tokens", "no signs", "floor")
+"""Systems (where they are measured) whose difference to BM25 with nori is told."""
 SHORTEST = 40  # characters of a text that can be searched for: shorter ones are a reporter's name
 
 
@@ -185,12 +186,16 @@ def measure(
     """Every set's figures: systems, and differences to BM25 with intervals."""
     from pipeline.evaluation.encodings import Ranker
 
-    ranker = Ranker("model", model, config=config.encoder, progress=_Progress())
+    ours = Ranker("model", model, config=config.encoder, progress=_Progress())
     weights = (config.serving.hybrid_bm25, 1 - config.serving.hybrid_bm25)
     found = []
+    ranker, searched = ours, None
     for (queries, corpus), words in zip(sets, lexical, strict=True):
         result = SetResult.of(queries, corpus)
-        documents, vectors = ranker.documents(corpus.texts), ranker.queries([q.text for q in queries.queries])
+        if corpus is not searched:
+            ranker, searched = ours.over(corpus.texts), corpus
+        texts = [query.text for query in queries.queries]
+        documents, vectors = ranker.documents(corpus.texts), ranker.queries(texts)
         sparse = sparse_run(vectors, documents)
         fusion = config.serving.hybrid_fusion
         mixed = hybrid_run([words, sparse], weights, depth=config.serving.hybrid_depth, fusion=fusion)
@@ -205,9 +210,12 @@ def measure(
         spoken = vectors.multiply(~ranker.encoder.signs).tocsr()
         result.add("floor", sparse_run(vectors, floor))
         result.add("learned", sparse_run(vectors, learned), Cost.of(learned, vectors))
+        if ranker.encoder.query_terms:
+            tokens = ranker.encoder.token_queries(texts, ranker.weights)
+            result.add("tokens", sparse_run(tokens, documents), Cost.of(documents, tokens))
         result.add("no signs", sparse_run(spoken, documents), Cost.of(documents, spoken))
         rows: dict[str, Any] = {"set": queries.name, "systems": result.summary()}
-        for system in COMPARED:
+        for system in (name for name in COMPARED if name in result.values):
             difference = result.differences(system, "bm25")
             low, high = interval(difference)
             errors = (1 - result.mean(system)) / max(1e-9, 1 - result.mean("bm25"))
@@ -226,7 +234,7 @@ def show(rows: dict[str, Any]) -> None:
     print(f"{'':12}" + "".join(f"{name:>13}" for name in shown))
     for name, row in systems.items():
         print(f"{name:12}" + "".join(f"{row[m]:13.4f}" if m in row else f"{'':13}" for m in shown))
-    for name in COMPARED:
+    for name in (name for name in COMPARED if name in rows):
         one = rows[name]
         low, high = one["interval"]
         left = one["share_of_bm25s_errors_left"]

@@ -77,9 +77,14 @@ class Ranker:
         other.encoder.lexical = config.lexical
         return other
 
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """The query weights (V,) that it is asked with."""
+        return self.encoder.query_weights if self.query_weights is None else self.query_weights
+
     def queries(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Queries as rows (n, V)."""
-        return self.encoder.encode_queries(texts, self.query_weights)
+        return self.encoder.encode_queries(texts, self.weights)
 
     def lacking(self, texts: Sequence[str]) -> list[str]:
         """The texts that would have to be encoded here."""
