@@ -4,9 +4,10 @@ NEWS as `benchmarks/economy_titles.py` takes it. A small base (2 layers, 8,000 t
 before ``--first``; titles of ``--first`` to ``--last`` search a pool of texts of all days up to then (the ones that
 BM25 over the same tokens ranks best, and the answers). Every arm is trained from the same base, with the same seed and
 steps, and differs from the first in what its name says; differences to the first have 95% intervals over titles. The
-first is trained with another seed, too: what differs by less than those two do is not told apart here. Small and short
-on purpose: differences mean something, values do not. ``--teacher`` is a dense encoder's folder for the arms that
-distil one, ``--synonyms`` a gzipped table (part of speech, word, word; tab-separated) whose nouns are taken for groups.
+first is trained with another seed, too: what differs by less than those two do is not told apart here. Its queries are
+weighed by the IDF of the texts that are searched, and then by what was known the day before. Small and short on
+purpose: differences mean something, values do not. ``--teacher`` is a dense encoder's folder for the arms that distil
+one, ``--synonyms`` a gzipped table (part of speech, word, word; tab-separated) whose nouns are taken for groups.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.economy_titles import SHORTEST, Article, cpu, read
+from benchmarks.temporal_weights import News, boosts, idfs
 from pipeline.artifacts import content_hash
 from pipeline.config import Config, load
 from pipeline.dataset import SynonymGroup, make_training_set
 from pipeline.encoder import Encoder
 from pipeline.encoder.statistics import corpus_statistics
+from pipeline.encoder.vocabulary import SIGN_WEIGHT
 from pipeline.evaluation.metrics import Judgments, measure
 from pipeline.evaluation.runs import sparse_run
 from pipeline.evaluation.significance import Differences, interval
@@ -105,18 +108,44 @@ class Pool:
     def _values(self, queries: Any, documents: Any) -> Any:
         return measure(sparse_run(queries, documents), self._judgments)["ndcg@10"]
 
-    def ndcg(self, model: Path, config: Config) -> tuple[Any, float]:
-        """nDCG@10 of each title, and the mean of a text's active terms."""
+    def ndcg(self, model: Path, config: Config, others: dict[str, Any] | None = None) -> tuple[dict[str, Any], float]:
+        """nDCG@10 of each title under the pool's own query weights ("") and ``others``, by name; and the mean of a
+        text's active terms."""
         encoder = Encoder.load(model, max_length=config.encoder.max_length, lexical=config.encoder.lexical)
         documents = encoder.encode_documents(self.texts, max_active=config.encoder.max_active)
-        queries = encoder.encode_queries(self.titles, self.statistics.query_weights)
-        return self._values(queries, documents), documents.nnz / len(self.texts)
+        found = {
+            name: self._values(encoder.encode_queries(self.titles, weights), documents)
+            for name, weights in {"": self.statistics.query_weights, **(others or {})}.items()
+        }
+        return found, documents.nnz / len(self.texts)
 
     def difference(self, ours: Any, theirs: Any) -> str:
         """Mean difference and its interval."""
         found = Differences.of(ours, theirs, self._judgments.groups())
         low, high = interval(found)
         return f"{found.mean:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def weightings(news: Path, before: dt.date, encoder: Encoder, config: Config) -> dict[str, Any]:
+    """Query weights as known on the day ``before``: one IDF of all days, temporal ones, and those with trends."""
+    tokenizer, size = encoder.tokenizer.backend_tokenizer, len(encoder.vocabulary)
+    tokenizer.no_truncation()
+    held = News(str(news), tokenizer, dt.date(2000, 1, 1), before, boosts=True)
+    idf = idfs(held, before, size)
+    temporal = idf["ensemble, year 9/10 + decay"]
+    trends = boosts(held, before, tokenizer, size, config.temporal.boost_max)
+    found = {
+        "query weights: static": idf["static"],
+        "query weights: temporal, as configured": temporal,
+        "query weights: temporal, decay alone": idf["decay 0.95"],
+        "query weights: temporal, with trends": temporal * trends,
+    }
+    words = ~(encoder.blocked | encoder.signs)
+    for name, weights in found.items():
+        scaled = (weights / weights[words].mean()).astype(np.float32)
+        scaled[encoder.signs] = SIGN_WEIGHT
+        found[name] = scaled
+    return found
 
 
 def groups_of(path: Path | None) -> Iterator[SynonymGroup]:
@@ -156,7 +185,8 @@ def main() -> None:
     pool = Pool(articles, asked, start, config)
     print(f"{len(asked)} titles, {len(pool.texts)} texts; BM25 over the same tokens {pool.words.mean():.4f}")
     untrained, active = pool.ndcg(base, config)
-    print(f"untrained {untrained.mean():.4f}, {active:.0f} terms", flush=True)
+    print(f"untrained {untrained[''].mean():.4f}, {active:.0f} terms", flush=True)
+    asked_by = weightings(options.news, options.first - dt.timedelta(days=1), start, config)
     print("\n| arm | nDCG@10 | against the first (95%) | active terms | CPU s |\n|---|---|---|---|---|", flush=True)
     first, rows = None, []
     for arm in ARMS:
@@ -177,11 +207,13 @@ def main() -> None:
         model = output / f"model-{ARMS.index(arm)}"
         if not (model / "card.json").exists():
             train(place, base, model, training, teacher=options.teacher, encoding=config.encoder)
-        values, active = pool.ndcg(model, config)
-        first = values if first is None else first
-        compared = "" if first is values else pool.difference(values, first)
-        print(f"| {arm.name} | {values.mean():.4f} | {compared} | {active:.0f} | {cpu() - began:.0f} |", flush=True)
-        rows.append({"arm": arm.name, "ndcg@10": float(values.mean()), "against": compared, "active": active})
+        every, active = pool.ndcg(model, config, asked_by if first is None else None)
+        first = every[""] if first is None else first
+        for name, values in every.items():
+            compared = "" if first is values else pool.difference(values, first)
+            cost = f"{cpu() - began:.0f}" if not name else ""
+            print(f"| {name or arm.name} | {values.mean():.4f} | {compared} | {active:.0f} | {cost} |", flush=True)
+            rows.append({"arm": name or arm.name, "ndcg@10": float(values.mean()), "against": compared})
     (output / "report.json").write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
