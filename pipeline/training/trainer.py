@@ -22,6 +22,7 @@ from pipeline.encoder import Encoder
 from pipeline.encoder import folder as files
 from pipeline.encoder.dense import DenseEncoder
 from pipeline.encoder.memory import out_of_memory
+from pipeline.encoder.statistics import corpus_statistics
 from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import Progress, silent
 from pipeline.training import checkpoint, curves, data, health, losses
@@ -146,13 +147,11 @@ class _Run:
 
     # ------------------------------------------------------------------ preparation
     def _weigh_queries(self) -> None:
-        """IDF of the passages, scaled to mean 1, where the start brings no query weights (a hub model)."""
+        """The passages' statistics, where the start brings no query weights (a hub model)."""
         encoder = self.student.encoder
         free = encoder.query_weights[~encoder.blocked]
         if free.size and (free == free[0]).all():
-            df = np.bincount([t for held in self.passages for t in set(held)], minlength=len(encoder.vocabulary))
-            idf = np.log1p((len(self.passages) - df + 0.5) / (df + 0.5)).astype(np.float32)
-            encoder.set_query_weights(idf / idf[(df > 0) & ~encoder.blocked].mean())
+            encoder.know(corpus_statistics(encoder, self.data.texts))
 
     def _df_share(self) -> Tensor:
         df = np.bincount(

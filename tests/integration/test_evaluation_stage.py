@@ -234,7 +234,7 @@ def test_a_bi_encoder_is_measured_but_never_deployed(world: Judging) -> None:
     with world.ctx.store.begin() as conn:
         decision = evaluations.decision_of(conn, evaluated)
     assert decision is not None
-    assert decision.verdict == "rejected"
+    assert decision.verdict == "reject"
 
 
 def test_a_model_without_a_training_set_is_refused(world: Judging) -> None:
