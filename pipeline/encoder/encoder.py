@@ -306,8 +306,8 @@ class Encoder:
         With ``lexical`` set, a text's own terms weigh at least their floor (`pipeline.encoder.lexical`).
 
         Texts are encoded in batches of about equal length, longest first (so memory trouble shows at once).
-        ``progress(done, total)`` is called after each batch; ``max_active`` keeps the largest weights of a document.
-        Raises BadInputError where memory does not suffice for a single text.
+        ``progress(done, total)`` is called after each batch; ``max_active`` is the number of terms that a document
+        keeps (`pruned`). Raises BadInputError where memory does not suffice for a single text.
         """
         tokens = self.tokens(texts)
         order = sorted(range(len(texts)), key=lambda index: -len(tokens[index]))
@@ -335,11 +335,12 @@ class Encoder:
         try:
             with torch.inference_mode(), self.autocast():
                 weights = self.module(*self.padded(tokens)).float()
+                own = torch.zeros_like(weights, dtype=torch.bool)
                 if self.lexical is not None:
-                    floor = torch.from_numpy(self.lexical_floor(texts).toarray())
-                    weights = self.lexical.under(weights, floor.to(weights.device))
+                    floor = torch.from_numpy(self.lexical_floor(texts).toarray()).to(weights.device)
+                    weights, own = self.lexical.under(weights, floor), floor > 0
                 if max_active is not None:
-                    weights = heaviest(weights, max_active)
+                    weights = pruned(weights, own, max_active)
             return [sp.csr_matrix(weights.float().cpu().numpy())]
         except Exception as error:
             if not out_of_memory(error):
@@ -360,6 +361,17 @@ def heaviest(weights: Tensor, terms: int) -> Tensor:
         return weights
     kept = weights.topk(terms, dim=1)
     return torch.zeros_like(weights).scatter(1, kept.indices, kept.values)
+
+
+def pruned(weights: Tensor, own: Tensor, most: int) -> Tensor:
+    """``weights`` (n, V) with ``most`` terms of each row: all of its ``own`` ones (bool (n, V)), and the heaviest of the
+    others in the room that is left. A long text's own terms are its lightest, and the floor promises them."""
+    room = (most - own.sum(dim=1, keepdim=True)).clamp(min=0)
+    others = weights.masked_fill(own, 0.0)
+    best = others.topk(min(int(room.max()), weights.shape[1]), dim=1)
+    ranks = torch.arange(best.values.shape[1], device=weights.device)
+    kept = torch.zeros_like(weights).scatter(1, best.indices, best.values.masked_fill(ranks >= room, 0.0))
+    return torch.where(own, weights, kept)
 
 
 def added_terms(learned: Tensor, own: Tensor, weights: Tensor, terms: int) -> Tensor:

@@ -42,6 +42,26 @@ def test_no_own_term_falls_below_it_and_no_other_term_moves(tmp_path: Path, adde
     np.testing.assert_allclose(floored.encode_documents([text]).toarray()[0], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("most", [1, 6, 20, 10_000])
+def test_pruning_takes_no_own_term(tmp_path: Path, most: int) -> None:
+    """A long text's own terms are its lightest: they were the first to go."""
+    tiny_encoder(tmp_path / "m")
+    lexical = LexicalFloor(0.01, 1.0, added=True)
+    encoder = Encoder.load(tmp_path / "m", device="cpu", lexical=lexical)
+    texts = ["금리 인상 금리 한국은행", "축구 대표팀 경기 승리 감독 선수 날씨 태풍 폭우 지진 서울 부산"]
+    whole = encoder.encode_documents(texts).toarray()
+    pruned = encoder.encode_documents(texts, max_active=most).toarray()
+    for row, text, all_of_it in zip(pruned, texts, whole, strict=True):
+        own = np.zeros(len(row), bool)
+        own[encoder.token_ids(text)] = True
+        np.testing.assert_array_equal(row[own], all_of_it[own])
+        kept = np.flatnonzero((row > 0) & ~own)
+        assert len(kept) == min(max(0, most - own.sum()), ((all_of_it > 0) & ~own).sum())
+        dropped = all_of_it[(row == 0) & ~own]
+        if len(kept) and len(dropped):
+            assert row[kept].min() >= dropped.max()
+
+
 def test_the_whole_text_has_a_floor_though_the_model_reads_its_start(tmp_path: Path) -> None:
     tiny_encoder(tmp_path / "m")
     encoder = Encoder.load(tmp_path / "m", device="cpu", max_length=4, lexical=LexicalFloor(1.0, 10.0))
