@@ -364,8 +364,8 @@ def heaviest(weights: Tensor, terms: int) -> Tensor:
 
 
 def pruned(weights: Tensor, own: Tensor, most: int) -> Tensor:
-    """``weights`` (n, V) with ``most`` terms of each row: all of its ``own`` ones (bool (n, V)), and the heaviest of the
-    others in the room that is left. A long text's own terms are its lightest, and the floor promises them."""
+    """``weights`` (n, V) with ``most`` terms of each row: all of its ``own`` ones (bool (n, V)), and in the room that
+    is left the heaviest others. A long text's own terms are its lightest, and the floor promises them."""
     room = (most - own.sum(dim=1, keepdim=True)).clamp(min=0)
     others = weights.masked_fill(own, 0.0)
     best = others.topk(min(int(room.max()), weights.shape[1]), dim=1)
