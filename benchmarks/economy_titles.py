@@ -52,7 +52,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
                  "head_learning_rate": 1e-4, "warmup_share": 0.1, "freeze_layers": 3, "freeze_embeddings": False,
                  "teacher": "none", "distil_weight": 0.0, "flops_weight": 1e-3, "temperature": 1.5,
                  "validation_queries": 0, "checkpoint_every": 200},
-    "encoder": {"lexical_added": True, "lexical_floor": 1.0, "max_length": 128},
+    "encoder": {"lexical_added": True, "lexical_floor": 1.0},
 }  # fmt: skip
 """What this data wants otherwise than config.yaml; docs/experiments.md says why."""
 COMPARED = ("model", "model+bm25", "tokens", "no signs", "floor")
