@@ -29,10 +29,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.economy_titles import SHORTEST, Article, cpu, read
+from benchmarks.economy_titles import SHORTEST, Article, configured, cpu, read, without_copies
 from benchmarks.temporal_weights import News, boosts, idfs
 from pipeline.artifacts import content_hash
-from pipeline.config import Config, load
+from pipeline.config import Config
 from pipeline.dataset import SynonymGroup, make_training_set
 from pipeline.encoder import Encoder
 from pipeline.encoder.statistics import corpus_statistics
@@ -172,11 +172,10 @@ def main() -> None:
     options = parser.parse_args()
     output: Path = options.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
-    (output / "config.yaml").write_text(json.dumps(SETTINGS), encoding="utf-8")  # JSON is YAML
-    config = load(output / "config.yaml")
+    config = configured(output, SETTINGS)
     articles = [a for a in read(options.news) if a.day <= options.last]
     before = [a for a in articles if a.day < options.first and len(a.text) >= SHORTEST]
-    different = sorted({a.text: a for a in reversed(before)}.values(), key=lambda a: (a.day, a.id))
+    different = without_copies(before)
     texts = [config.encoder.document_text(a.text) for a in different]
     base = build_base(texts, output / "base", BaseSettings.model_validate(config.base.model_dump(mode="json")))
     fit = [a for a in articles if a.day >= options.first and len(a.text) >= SHORTEST]
@@ -190,7 +189,7 @@ def main() -> None:
     print("\n| arm | nDCG@10 | against the first (95%) | active terms | CPU s |\n|---|---|---|---|---|", flush=True)
     first, rows = None, []
     for arm in ARMS:
-        needs = arm.training.get("teacher") in ("dense", "both")
+        needs = arm.training.get("teacher") == "dense"
         if (needs and not options.teacher) or (arm.synonyms and not options.synonyms):
             print(f"| {arm.name} | not run: what it needs was not named | | | |")
             continue

@@ -91,11 +91,17 @@ def cpu() -> float:
     return sum(used.ru_utime + used.ru_stime for used in both)
 
 
-def configured(output: Path) -> Config:
-    """The configuration with this benchmark's settings laid over it."""
+def configured(output: Path, settings: dict[str, dict[str, Any]]) -> Config:
+    """The configuration with a benchmark's settings laid over it."""
     file = output / "config.yaml"
-    file.write_text(json.dumps(SETTINGS), encoding="utf-8")  # JSON is YAML
+    file.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
     return load(file)
+
+
+def without_copies(articles: Sequence[Article]) -> list[Article]:
+    """The first article of each text, oldest first."""
+    first = {article.text: article for article in reversed(articles)}
+    return sorted(first.values(), key=lambda article: (article.day, article.id))
 
 
 def make_model(articles: Sequence[Article], output: Path, config: Config, steps: int) -> Path:
@@ -112,10 +118,8 @@ def make_model(articles: Sequence[Article], output: Path, config: Config, steps:
     print(f"base: {cpu() - began:.0f} CPU s", flush=True)
     began = cpu()
     if not (output / "trainingset" / "report.json").exists():
-        different = list({article.text: article for article in reversed(articles)}.values())
-        different.sort(key=lambda article: (article.day, article.id))
         last = max(article.day for article in articles)
-        make_training_set(different, as_of=last, settings=config.dataset).write(output / "trainingset")
+        make_training_set(without_copies(articles), as_of=last, settings=config.dataset).write(output / "trainingset")
     print(f"training set: {cpu() - began:.0f} CPU s", flush=True)
     began = cpu()
     model = output / "model"
@@ -259,7 +263,7 @@ def main() -> None:
     options = parser.parse_args()
     output: Path = options.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
-    config = configured(output)
+    config = configured(output, SETTINGS)
     articles = [a for a in read(options.news) if a.day <= options.until]
     before = [a for a in articles if a.day < options.first and len(a.text) >= SHORTEST]
     model = options.model or make_model(before, output, config, options.steps)

@@ -43,9 +43,7 @@ def ask(student: Student, own: sp.csr_matrix, tokens: Sequence[Sequence[int]], d
         columns = student.columns(own.indices, draw)
         return Asked(columns, torch.from_numpy(own[:, columns.ids].toarray()).to(device))
     learned = graph.detach().requires_grad_()
-    factor = torch.from_numpy(student.encoder.query_weights).to(device)
-    held = torch.from_numpy(own.toarray()).to(device) > 0
-    added = added_terms(learned, held, factor, student.settings.query_terms)
+    added = _added(student, own, learned)
     fire = (added.detach() > 0).any(dim=0).nonzero().squeeze(1).cpu().numpy()
     columns = student.columns(np.concatenate([own.indices, fire]), draw)
     weights = torch.from_numpy(own[:, columns.ids].toarray()).to(device)
@@ -57,8 +55,13 @@ def answered(student: Student, own: sp.csr_matrix, tokens: Sequence[Sequence[int
     """The queries (Q, V) as they are served, without gradients; see `ask`."""
     if not student.settings.query_terms:
         return own
-    factor = torch.from_numpy(student.encoder.query_weights).to(student.encoder.device)
-    held = torch.from_numpy(own.toarray()).to(factor.device) > 0
     with torch.no_grad():
-        added = added_terms(student.learned_queries(tokens), held, factor, student.settings.query_terms)
+        added = _added(student, own, student.learned_queries(tokens))
     return sp.csr_matrix(own + sp.csr_matrix(added.cpu().numpy()))
+
+
+def _added(student: Student, own: sp.csr_matrix, learned: Tensor) -> Tensor:
+    """What the student adds to queries (Q, V) whose tokens weigh ``own``, given what it says of them."""
+    held = torch.from_numpy(own.toarray()).to(learned.device) > 0
+    weights = torch.from_numpy(student.encoder.query_weights).to(learned.device)
+    return added_terms(learned, held, weights, student.settings.query_terms)

@@ -109,9 +109,7 @@ class Student:
         for part, logits in self.batches(tokens, everything):
             places += part
             found.append(torch.log1p(torch.relu(logits)).masked_fill(self.encoder.module.blocked, 0.0))
-        back = torch.empty(len(places), dtype=torch.long)
-        back[torch.tensor(places)] = torch.arange(len(places))
-        return torch.cat(found)[back.to(self.encoder.device)]
+        return torch.cat(found)[torch.tensor(places, device=self.encoder.device).argsort()]
 
     def columns(self, wanted_ids: NDArray[np.integer[Any]], draw: random.Random) -> Columns:
         """The wanted dimensions and a random sample of the others (all of them where so configured)."""
