@@ -258,7 +258,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--queries", type=int, default=3000, help="titles asked at most")
     parser.add_argument("--documents", type=int, help="documents searched: the answers and a random part (for a trial)")
-    parser.add_argument("--steps", type=int, default=600, help="training steps: one epoch (a second one overfits)")
+    parser.add_argument("--steps", type=int, default=600, help="training steps: about one epoch (more overfit)")
     parser.add_argument("--model", type=Path, help="measure this model; nothing is trained")
     parser.add_argument("--judged", type=Path, action="append", default=[], help="a folder in BEIR form, searched too")
     parser.add_argument("--no-opensearch", action="store_true", help="BM25 over Kiwi's morphemes instead of nori")
