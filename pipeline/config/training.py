@@ -55,6 +55,12 @@ class TrainingConfig(Section):
     flops_kind: str = key("flops", "flops, or df_flops that charges frequent terms more", pattern="^(flops|df_flops)$")
     l0_threshold: int = key(0, "documents with no more active terms are not charged; 0 charges all", ge=0)
 
+    projection_epochs: int = key(
+        0, "epochs of fitting a projection of whole texts to terms, after the last step; 0: none", ge=0
+    )
+    projection_terms: float = key(150.0, "terms of a text that a projection may fire, on average", gt=0)
+    projection_weight: float = key(0.5, "factor of a projection's weights", gt=0)
+
     checkpoint_every: int = key(50, "steps between checkpoints", ge=1)
     validation_queries: int = key(200, "queries of articles kept from training to watch it; 0 watches nothing", ge=0)
     validate_every: int = key(150, "steps between looks at them", ge=1)

@@ -19,6 +19,8 @@ from pipeline.encoder import folder as files
 from pipeline.encoder.lexical import AVERAGE_LENGTH, LexicalFloor
 from pipeline.encoder.memory import out_of_memory
 from pipeline.encoder.module import SparseDocumentEncoder, bf16_is_fast
+from pipeline.encoder.projection import FILE as PROJECTION
+from pipeline.encoder.projection import Projection
 from pipeline.encoder.statistics import CorpusStatistics
 from pipeline.encoder.vocabulary import blocked_tokens, signs_among, vocabulary_hash
 from pipeline.errors import BadInputError, CorruptArtifactError
@@ -152,6 +154,10 @@ class Encoder:
         )  # fmt: skip
         if facts and facts.get("vocabulary_hash") != encoder.vocabulary_hash:
             raise CorruptArtifactError(f"{place} was saved with another tokenizer than it holds: save it again.")
+        if (place / PROJECTION).exists():
+            size, config = len(encoder.vocabulary), model.config
+            read = Projection.read(place / PROJECTION, size, int(config.hidden_size), int(config.num_hidden_layers))
+            encoder.module.projection = read.to(encoder.device)
         return encoder
 
     def save(self, folder: str | Path, beside: Mapping[str, str] | None = None) -> None:
@@ -180,6 +186,8 @@ class Encoder:
             save_file({"weight": weights}, str(work / files.QUERY_MODULE / "model.safetensors"), {"format": "pt"})
             idf = {token: float(weight) for token, weight in zip(self.vocabulary, self.query_weights, strict=True)}
             files.write_json(work / "idf.json", idf, indent=0)
+            if self.module.projection is not None:
+                self.module.projection.write(work / PROJECTION)
             for name, text in (beside or {}).items():
                 (work / name).write_text(text, "utf-8")
             facts = {"vocabulary_hash": self.vocabulary_hash, "max_length": self.max_length}

@@ -25,7 +25,7 @@ from pipeline.encoder.memory import out_of_memory
 from pipeline.encoder.statistics import corpus_statistics
 from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import Progress, silent
-from pipeline.training import checkpoint, curves, data, health, losses
+from pipeline.training import checkpoint, curves, data, health, losses, projection
 from pipeline.training.asking import answered, ask
 from pipeline.training.champion import Champion
 from pipeline.training.data import Batch, TrainingData
@@ -110,7 +110,9 @@ class _Run:
         self.df_share = self._df_share()
         self.bm25 = self._bm25()
         self.lexical = encoding.lexical if encoding else None
+        self._check_projection()
         self.floor = self._floor()
+        self.trained = trained
         self.champion = None
         if champion is not None and settings.champion_weight > 0:
             self.champion = Champion(champion, encoder.vocabulary_hash, settings, self.processes)
@@ -170,6 +172,18 @@ class _Run:
         encoder = self.student.encoder
         encoder.lexical = self.lexical
         return encoder.lexical_floor(self.data.texts) if self.lexical else None
+
+    def _check_projection(self) -> None:
+        if not self.settings.projection_epochs:
+            return
+        if self.lexical is None:
+            raise ConfigError(
+                "training.projection_epochs needs encoder.lexical_floor above 0: a projection is fitted over it"
+            )
+        if self.settings.query_terms:
+            raise ConfigError(
+                "training.projection_epochs is for queries that no model reads: set it or training.query_terms to 0"
+            )
 
     def _dense(self, folder: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Teacher vectors of the passages and queries that the plan uses, kept beside the checkpoint."""
@@ -422,11 +436,33 @@ class _Run:
     def _mix(self, ended: dict[str, Tensor], share: float) -> None:
         self._put({n: (1 - share) * value + share * self.started[n] for n, value in ended.items()})
 
+    def _project(self) -> dict[str, Any] | None:
+        """Fit a projection to the model as it will be saved, where one is wanted; what the card says of it."""
+        if not self.settings.projection_epochs or not self.processes.main:
+            return None
+        assert self.floor is not None
+        used = sorted({self.data.positives[i] for i in self.trained})
+        place = {position: row for row, position in enumerate(used)}
+        length = min(self.settings.query_max_length, self.student.encoder.max_length)
+        pairs = projection.Pairs(
+            queries=self.queries[self.trained],
+            asked=self.student.tokens([self.data.queries[i] for i in self.trained], length),
+            texts=[self.passages[position] for position in used],
+            floor=self.floor[used],
+            stories=np.array([self.data.stories[position] for position in used]),
+            positives=np.array([place[self.data.positives[i]] for i in self.trained]),
+            weights=np.array([self.data.weights[i] for i in self.trained], np.float32),
+        )
+        module = self.student.encoder.module
+        module.projection, said = projection.fit(self.student.encoder, pairs, self.settings, self.progress)
+        return said
+
     def finish(self, output: Path, facts: dict[str, Any]) -> dict[str, Any]:
         """Take the best weights, mix in the start's where configured, and save the model with its card."""
         if self.best["weights"] is not None and self.best["step"] != self.done:
             self._put(self.best["weights"])
         souped = self._soup()
+        projected = self._project()
         every = max(1, len(self.history) // LOGGED)
         shown = self.history[::every] + ([self.history[-1]] if (len(self.history) - 1) % every else [])
         tail = self.history[-max(1, len(self.history) // 10) :]
@@ -444,6 +480,7 @@ class _Run:
                 **{f"train_{n}": round(sum(row[n] for row in tail) / len(tail), 6) for n in numbers},
             },
             "soup": souped,
+            "projection": projected,
             "looks": self.looks,
             "losses": [{k: round(v, 6) for k, v in row.items()} for row in shown],
         }
