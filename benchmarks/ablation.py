@@ -112,7 +112,7 @@ class Pool:
         """nDCG@10 of each title under the pool's own query weights ("") and ``others``, by name; and the mean of a
         text's active terms."""
         encoder = Encoder.load(model, max_length=config.encoder.max_length, lexical=config.encoder.lexical)
-        documents = encoder.encode_documents(self.texts, max_active=config.encoder.max_active)
+        documents = encoder.encode_documents(self.texts, max_added=config.encoder.max_added)
         found = {
             name: self._values(encoder.encode_queries(self.titles, weights), documents)
             for name, weights in {"": self.statistics.query_weights, **(others or {})}.items()

@@ -15,7 +15,7 @@ class EncoderConfig(Section):
 
     max_chars: int = key(1000, "characters of an article's text that are searched and encoded; the rest is cut", ge=50)
     max_length: int = key(256, "tokens of a document that are read; the rest is cut", ge=16, le=512)
-    max_active: int = key(256, "terms of a document that are kept: its own, then the heaviest of the others", ge=16)
+    max_added: int = key(150, "terms of a document that are kept besides its own text's, the heaviest", ge=16)
     batch_size: int = key(32, "documents encoded at once", ge=1)
     lexical_floor: float = key(
         2.0,

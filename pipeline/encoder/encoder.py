@@ -307,15 +307,15 @@ class Encoder:
         *,
         batch_size: int = 32,
         progress: Progress | None = None,
-        max_active: int | None = None,
+        max_added: int | None = None,
     ) -> sp.csr_matrix:
         """Documents as rows (n, V) float32, in the order given; an empty text gives what its special tokens fire.
 
         With ``lexical`` set, a text's own terms weigh at least their floor (`pipeline.encoder.lexical`).
 
         Texts are encoded in batches of about equal length, longest first (so memory trouble shows at once).
-        ``progress(done, total)`` is called after each batch; ``max_active`` is the number of terms that a document
-        keeps (`pruned`). Raises BadInputError where memory does not suffice for a single text.
+        ``progress(done, total)`` is called after each batch; ``max_added`` is the number of terms that a document
+        keeps besides its own (`pruned`). Raises BadInputError where memory does not suffice for a single text.
         """
         tokens = self.tokens(texts)
         order = sorted(range(len(texts)), key=lambda index: -len(tokens[index]))
@@ -325,7 +325,7 @@ class Encoder:
         try:
             for start in range(0, len(order), batch_size):
                 part = order[start : start + batch_size]
-                pieces += self._weights([texts[i] for i in part], [tokens[i] for i in part], max_active)
+                pieces += self._weights([texts[i] for i in part], [tokens[i] for i in part], max_added)
                 if progress:
                     progress(min(start + batch_size, len(order)), len(order))
         finally:
@@ -336,9 +336,7 @@ class Encoder:
         back[np.asarray(order, np.int64)] = np.arange(len(order))
         return sp.csr_matrix(sp.vstack(pieces, format="csr")[back])
 
-    def _weights(
-        self, texts: Sequence[str], tokens: Sequence[list[int]], max_active: int | None
-    ) -> list[sp.csr_matrix]:
+    def _weights(self, texts: Sequence[str], tokens: Sequence[list[int]], max_added: int | None) -> list[sp.csr_matrix]:
         """Rows of some documents, in order; encoded half by half where memory does not suffice for all at once."""
         try:
             with torch.inference_mode(), self.autocast():
@@ -347,8 +345,8 @@ class Encoder:
                 if self.lexical is not None:
                     floor = torch.from_numpy(self.lexical_floor(texts).toarray()).to(weights.device)
                     weights, own = self.lexical.under(weights, floor), floor > 0
-                if max_active is not None:
-                    weights = pruned(weights, own, max_active)
+                if max_added is not None:
+                    weights = pruned(weights, own, max_added)
             return [sp.csr_matrix(weights.float().cpu().numpy())]
         except Exception as error:
             if not out_of_memory(error):
@@ -359,8 +357,8 @@ class Encoder:
                 ) from error
         # Here the error is gone, and with it what it kept in memory.
         half = len(texts) // 2
-        first = self._weights(texts[:half], tokens[:half], max_active)
-        return first + self._weights(texts[half:], tokens[half:], max_active)
+        first = self._weights(texts[:half], tokens[:half], max_added)
+        return first + self._weights(texts[half:], tokens[half:], max_added)
 
 
 def heaviest(weights: Tensor, terms: int) -> Tensor:
@@ -372,14 +370,13 @@ def heaviest(weights: Tensor, terms: int) -> Tensor:
 
 
 def pruned(weights: Tensor, own: Tensor, most: int) -> Tensor:
-    """``weights`` (n, V) with ``most`` terms of each row: all of its ``own`` ones (bool (n, V)), and in the room that
-    is left the heaviest others. A long text's own terms are its lightest, and the floor promises them."""
-    room = (most - own.sum(dim=1, keepdim=True)).clamp(min=0)
-    others = weights.masked_fill(own, 0.0)
-    best = others.topk(min(int(room.max()), weights.shape[1]), dim=1)
-    ranks = torch.arange(best.values.shape[1], device=weights.device)
-    kept = torch.zeros_like(weights).scatter(1, best.indices, best.values.masked_fill(ranks >= room, 0.0))
-    return torch.where(own, weights, kept)
+    """``weights`` (n, V) with all ``own`` terms of each row (bool (n, V)) and the ``most`` heaviest others.
+
+    A long text's own terms are its lightest, and the floor promises them. The others have the same room in every text:
+    a bound on both together would cut a long text's others first, and signs, which all texts have, would count against
+    it.
+    """
+    return torch.where(own, weights, heaviest(weights.masked_fill(own, 0.0), most))
 
 
 def added_terms(learned: Tensor, own: Tensor, weights: Tensor, terms: int) -> Tensor:

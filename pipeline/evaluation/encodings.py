@@ -101,7 +101,7 @@ class Ranker:
             made = self.encoder.encode_documents(
                 missing,
                 batch_size=self._config.batch_size,
-                max_active=self._config.max_active,
+                max_added=self._config.max_added,
                 progress=lambda done, total: self._progress(f"encode documents with {self.name}", done, total),
             )
             self.encoded += len(missing)

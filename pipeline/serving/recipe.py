@@ -125,7 +125,7 @@ class Recipe:
         missing = self.vectors.missing(texts)
         if missing:
             encoder = self._ctx.config.encoder
-            made = self.encoder.encode_documents(missing, batch_size=encoder.batch_size, max_active=encoder.max_active)
+            made = self.encoder.encode_documents(missing, batch_size=encoder.batch_size, max_added=encoder.max_added)
             fresh = Vectors.empty(self.model.artifact, made.shape[1]).with_rows(missing, made)
             new = set(missing)
             known = [text for text in dict.fromkeys(texts) if text not in new]

@@ -167,7 +167,7 @@ def _encode(
             matrix = encoder.encode_documents(
                 part,
                 batch_size=settings.batch_size,
-                max_active=settings.max_active,
+                max_added=settings.max_added,
                 progress=lambda done, _, at=start: progress(what, at + done, len(wanted)),  # type: ignore[misc]
             )
             held = Vectors(model, [text_key(text) for text in part], matrix)

@@ -89,7 +89,7 @@ class World:
         artifact = self.ctx.artifacts.put(folder, "model")
         vectors = None
         if vectors_of:
-            rows = encoder.encode_documents(vectors_of, max_active=256)
+            rows = encoder.encode_documents(vectors_of, max_added=256)
             made = Vectors.empty(artifact, rows.shape[1]).with_rows(vectors_of, rows)
             made.write(self.folder / f"vectors-{seed}")
             vectors = self.ctx.artifacts.put(self.folder / f"vectors-{seed}", "vectors")

@@ -34,7 +34,7 @@ CONFIG = Config.model_validate(
             "steps": 4, "batch_passages": 8, "micro_batch": 8, "min_active": 0, "max_active_share": 1.0,
             "validation_queries": 4, "checkpoint_every": 2,
         },
-        "encoder": {"max_active": 64},
+        "encoder": {"max_added": 64},
     }
 )  # fmt: skip
 

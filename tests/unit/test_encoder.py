@@ -99,7 +99,7 @@ def test_documents_follow_the_formula_in_the_order_given(encoder: Encoder) -> No
 
 
 def test_max_active_keeps_the_largest(encoder: Encoder) -> None:
-    full, cut = encoder.encode_documents(TEXTS).toarray(), encoder.encode_documents(TEXTS, max_active=3).toarray()
+    full, cut = encoder.encode_documents(TEXTS).toarray(), encoder.encode_documents(TEXTS, max_added=3).toarray()
     assert ((cut > 0).sum(1) <= 3).all()
     for all_weights, kept in zip(full, cut, strict=True):
         np.testing.assert_allclose(np.sort(all_weights)[-3:], np.sort(kept)[-3:], atol=1e-6)

@@ -50,13 +50,13 @@ def test_pruning_takes_no_own_term(tmp_path: Path, most: int) -> None:
     encoder = Encoder.load(tmp_path / "m", device="cpu", lexical=lexical)
     texts = ["금리 인상 금리 한국은행", "축구 대표팀 경기 승리 감독 선수 날씨 태풍 폭우 지진 서울 부산"]
     whole = encoder.encode_documents(texts).toarray()
-    pruned = encoder.encode_documents(texts, max_active=most).toarray()
+    pruned = encoder.encode_documents(texts, max_added=most).toarray()
     for row, text, all_of_it in zip(pruned, texts, whole, strict=True):
         own = np.zeros(len(row), bool)
         own[encoder.token_ids(text)] = True
         np.testing.assert_array_equal(row[own], all_of_it[own])
         kept = np.flatnonzero((row > 0) & ~own)
-        assert len(kept) == min(max(0, most - own.sum()), ((all_of_it > 0) & ~own).sum())
+        assert len(kept) == min(most, ((all_of_it > 0) & ~own).sum()), "the same room beside a long text's own terms"
         dropped = all_of_it[(row == 0) & ~own]
         if len(kept) and len(dropped):
             assert row[kept].min() >= dropped.max()

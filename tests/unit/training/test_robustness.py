@@ -68,7 +68,7 @@ def test_memory_for_not_even_one_passage_is_a_sentence(training_set, start, tmp_
 def test_encoding_goes_on_by_halves(start, monkeypatch):
     encoder = Encoder.load(start, precision="float32")
     texts = ["금리 인하", "코로나19 방역 대책", "축구", "", "수출 기업 주가"]
-    expected = encoder.encode_documents(texts, max_active=20).toarray()
+    expected = encoder.encode_documents(texts, max_added=20).toarray()
     plain = type(encoder.module).forward
 
     def forward(self, ids, mask):
@@ -77,7 +77,7 @@ def test_encoding_goes_on_by_halves(start, monkeypatch):
         return plain(self, ids, mask)
 
     monkeypatch.setattr(type(encoder.module), "forward", forward)
-    np.testing.assert_allclose(encoder.encode_documents(texts, max_active=20).toarray(), expected, atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_documents(texts, max_added=20).toarray(), expected, atol=1e-6)
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_no_model(training_set, start, tmp_path):
