@@ -4,4 +4,4 @@ set -eu
 airflow db migrate
 garam migrate
 airflow users create --role Admin --username admin --firstname Garam --lastname Admin --email admin@example.invalid \
-    --password "$(cat /run/secrets/airflow_admin_password)" 2>/dev/null || true
+    --password="$(cat /run/secrets/airflow_admin_password)" 2>/dev/null || true

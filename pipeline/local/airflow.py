@@ -228,6 +228,13 @@ def _fernet_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
+def _new_login(password: str) -> list[str]:
+    """Airflow's arguments that make the login."""
+    user = ["users", "create", "--username", USERNAME, "--role", "Admin", "--email", "admin@localhost"]
+    # In one argument: a password that begins with a dash is an option otherwise.
+    return [*user, "--firstname", "Garam", "--lastname", "Admin", f"--password={password}"]
+
+
 def _prepare_database(context: Context, environment: dict[str, str]) -> None:
     """Migrate Airflow's database and make the login, once for each version of Airflow."""
     version = importlib.metadata.version("apache-airflow-core")
@@ -235,8 +242,7 @@ def _prepare_database(context: Context, environment: dict[str, str]) -> None:
         return
     context.progress(f"preparing the database of Airflow {version}")
     password = context.folder.secret("airflow-admin")
-    user = ["users", "create", "--username", USERNAME, "--role", "Admin", "--email", "admin@localhost"]
-    user += ["--firstname", "Garam", "--lastname", "Admin", "--password", password]
+    user = _new_login(password)
     log = context.folder.path / "logs" / "airflow-database.log"
     inherited = {key: value for key, value in os.environ.items() if _for_airflow(key)}
     for arguments in (["db", "migrate"], user):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import tempfile
 import time
@@ -86,6 +87,11 @@ def running() -> Iterator[tuple[StackInfo, Path]]:
     dags = folder / "try-dags"
     dags.mkdir()
     (dags / "try_queue.py").write_text(DAG)
+    # One generated password in 64 begins with a dash.
+    secret = folder / "secrets" / "airflow-admin"
+    secret.parent.mkdir(mode=0o700)
+    secret.write_text(f"-{secrets.token_urlsafe(24)}\n")
+    secret.chmod(0o600)
     options = Options(dags=str(dags), paused=False, postgres_settings=FAST)
     try:
         with pytest.MonkeyPatch.context() as patch:
