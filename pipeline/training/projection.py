@@ -25,6 +25,7 @@ from pipeline.encoder import Encoder
 from pipeline.encoder.projection import Projection, pooled
 from pipeline.progress import Progress
 from pipeline.training import losses
+from pipeline.training.data import TrainingData
 
 BATCH, HARD, RATE = 512, 3, 1e-2
 """Texts of a batch, neighbours that come with each of its first ones, and the largest step size."""
@@ -55,6 +56,22 @@ class Pairs:
     stories: NDArray[np.int64]
     positives: NDArray[np.int64]
     weights: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, data: TrainingData, examples: Sequence[int], queries: sp.csr_matrix, asked: Sequence[Sequence[int]],
+        passages: Sequence[Sequence[int]], floor: sp.csr_matrix,
+    ) -> Pairs:  # fmt: skip
+        """The pairs of some ``examples`` of a training set: ``queries`` and the ``passages``' token ids and ``floor``
+        are of all of it, ``asked`` of the examples."""
+        used = sorted({data.positives[i] for i in examples})
+        place = {position: row for row, position in enumerate(used)}
+        return cls(
+            queries[examples], asked, [passages[position] for position in used], floor[used],
+            np.array([data.stories[position] for position in used]),
+            np.array([place[data.positives[i]] for i in examples]),
+            np.array([data.weights[i] for i in examples], np.float32),
+        )  # fmt: skip
 
 
 def pooled_layers(depth: int) -> list[int]:

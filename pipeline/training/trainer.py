@@ -441,18 +441,9 @@ class _Run:
         if not self.settings.projection_epochs or not self.processes.main:
             return None
         assert self.floor is not None
-        used = sorted({self.data.positives[i] for i in self.trained})
-        place = {position: row for row, position in enumerate(used)}
         length = min(self.settings.query_max_length, self.student.encoder.max_length)
-        pairs = projection.Pairs(
-            queries=self.queries[self.trained],
-            asked=self.student.tokens([self.data.queries[i] for i in self.trained], length),
-            texts=[self.passages[position] for position in used],
-            floor=self.floor[used],
-            stories=np.array([self.data.stories[position] for position in used]),
-            positives=np.array([place[self.data.positives[i]] for i in self.trained]),
-            weights=np.array([self.data.weights[i] for i in self.trained], np.float32),
-        )
+        asked = self.student.tokens([self.data.queries[i] for i in self.trained], length)
+        pairs = projection.Pairs.of(self.data, self.trained, self.queries, asked, self.passages, self.floor)
         module = self.student.encoder.module
         module.projection, said = projection.fit(self.student.encoder, pairs, self.settings, self.progress)
         return said
