@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.encoder.module import bf16_is_fast
+from pipeline.encoder.projection import pooled
 from pipeline.errors import BadInputError
 
 
@@ -48,10 +49,8 @@ class DenseEncoder:
                 torch.inference_mode(),
                 torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16_is_fast(self.device)),
             ):
-                hidden = self.model(**encoded).last_hidden_state.float()
-            mask = encoded["attention_mask"].unsqueeze(-1).float()
-            mean = (hidden * mask).sum(1) / mask.sum(1)
-            vectors = torch.nn.functional.normalize(mean, dim=1).cpu().numpy()
+                hidden = self.model(**encoded).last_hidden_state
+            vectors = pooled([hidden], encoded["attention_mask"], [0]).cpu().numpy()
             if found is None:
                 found = np.zeros((len(texts), vectors.shape[1]), np.float32)
             found[part] = vectors

@@ -1,7 +1,7 @@
 """Fitting a projection (`pipeline.encoder.projection`) to an encoder that no longer moves.
 
-Every text is read once; then only the matrix is trained, on pooled states that are kept, which takes seconds where
-moving the layers takes an hour. It starts from a ridge regression of the model's own vectors of titles on the titles'
+Every text is read once, and nearly all the time goes there; then only the matrix is trained, on the pooled states that
+are kept: some ten seconds an epoch. It starts from a ridge regression of the model's own vectors of titles on their
 tokens, so that the sum of a title's rows is about its dense vector, and goes on with in-batch negatives over the
 lexical floor, where each text comes with neighbours of its own: the other tellings of its event. In the end each term
 gets a threshold, so that it fires in about as many texts as it is worth: often asked, often there.
@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.config.training import TrainingConfig
-from pipeline.encoder import Encoder
+from pipeline.encoder.lexical import LexicalFloor
 from pipeline.encoder.projection import Projection, pooled
+from pipeline.errors import ConfigError
 from pipeline.progress import Progress
 from pipeline.training import losses
 from pipeline.training.data import TrainingData
+from pipeline.training.student import Student
 
 BATCH, HARD, RATE = 512, 3, 1e-2
 """Texts of a batch, neighbours that come with each of its first ones, and the largest step size."""
@@ -79,14 +81,25 @@ def pooled_layers(depth: int) -> list[int]:
     return sorted({max(1, round(depth * share)) for share in (1 / 6, 1 / 3, 2 / 3, 1.0)})
 
 
-def fit(
-    encoder: Encoder, pairs: Pairs, settings: TrainingConfig, progress: Progress
-) -> tuple[Projection, dict[str, Any]]:
+def check(settings: TrainingConfig, lexical: LexicalFloor | None) -> None:
+    """Raises ConfigError where a projection is wanted that cannot be had."""
+    if settings.projection_epochs and lexical is None:
+        raise ConfigError(
+            "training.projection_epochs needs encoder.lexical_floor above 0: a projection is fitted over the floor"
+        )
+    if settings.projection_epochs and settings.query_terms:
+        raise ConfigError(
+            "training.projection_epochs is for queries that no model reads: set it or training.query_terms to 0"
+        )
+
+
+def fit(student: Student, pairs: Pairs, progress: Progress) -> tuple[Projection, dict[str, Any]]:
     """The projection, and figures of it for the card. The same calls give the same projection on one device."""
+    encoder, settings = student.encoder, student.settings
     backbone: Any = encoder.module.backbone
     layers = pooled_layers(int(backbone.config.num_hidden_layers))
-    texts = _read(encoder, pairs.texts, layers, "projection: texts read", progress)
-    titles = _read(encoder, pairs.asked, layers[-1:], "projection: queries read", progress)
+    texts = _read(student, pairs.texts, layers, "projection: texts read", progress)
+    titles = _read(student, pairs.asked, layers[-1:], "projection: queries read", progress)
     width = titles.shape[1]
     centre = texts.mean(0)
     texts -= centre
@@ -107,23 +120,20 @@ def fit(
 
 
 def _read(
-    encoder: Encoder, tokens: Sequence[Sequence[int]], layers: Sequence[int], what: str, progress: Progress
+    student: Student, tokens: Sequence[Sequence[int]], layers: Sequence[int], what: str, progress: Progress
 ) -> Tensor:
     """`pooled` states (n, len(layers) * H) float32 of texts given as token ids."""
+    encoder = student.encoder
     backbone: Any = encoder.module.backbone
-    order = sorted(range(len(tokens)), key=lambda i: (-len(tokens[i]), i))
-    found: Tensor | None = None
-    for start in range(0, len(order), 32):
-        part = order[start : start + 32]
+    found = torch.zeros(len(tokens), len(layers) * int(backbone.config.hidden_size), device=encoder.device)
+    done = 0
+    for part in student.micro_batches(tokens):
         ids, mask = encoder.padded([tokens[i] for i in part])
         with torch.inference_mode(), encoder.autocast():
             states = backbone(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
-            held = pooled(states, mask, layers)
-        if found is None:
-            found = torch.zeros(len(tokens), held.shape[1], device=held.device)
-        found[torch.tensor(part, device=held.device)] = held
-        progress(what, start + len(part), len(order))
-    assert found is not None
+            found[torch.tensor(part, device=encoder.device)] = pooled(states, mask, layers)
+        done += len(part)
+        progress(what, done, len(tokens))
     return found
 
 

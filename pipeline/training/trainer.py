@@ -110,7 +110,7 @@ class _Run:
         self.df_share = self._df_share()
         self.bm25 = self._bm25()
         self.lexical = encoding.lexical if encoding else None
-        self._check_projection()
+        projection.check(settings, self.lexical)
         self.floor = self._floor()
         self.trained = trained
         self.champion = None
@@ -172,18 +172,6 @@ class _Run:
         encoder = self.student.encoder
         encoder.lexical = self.lexical
         return encoder.lexical_floor(self.data.texts) if self.lexical else None
-
-    def _check_projection(self) -> None:
-        if not self.settings.projection_epochs:
-            return
-        if self.lexical is None:
-            raise ConfigError(
-                "training.projection_epochs needs encoder.lexical_floor above 0: a projection is fitted over it"
-            )
-        if self.settings.query_terms:
-            raise ConfigError(
-                "training.projection_epochs is for queries that no model reads: set it or training.query_terms to 0"
-            )
 
     def _dense(self, folder: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Teacher vectors of the passages and queries that the plan uses, kept beside the checkpoint."""
@@ -444,8 +432,8 @@ class _Run:
         length = min(self.settings.query_max_length, self.student.encoder.max_length)
         asked = self.student.tokens([self.data.queries[i] for i in self.trained], length)
         pairs = projection.Pairs.of(self.data, self.trained, self.queries, asked, self.passages, self.floor)
-        module = self.student.encoder.module
-        module.projection, said = projection.fit(self.student.encoder, pairs, self.settings, self.progress)
+        found, said = self._fitting(lambda: projection.fit(self.student, pairs, self.progress))
+        self.student.encoder.module.projection = found
         return said
 
     def finish(self, output: Path, facts: dict[str, Any]) -> dict[str, Any]:

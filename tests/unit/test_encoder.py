@@ -98,7 +98,7 @@ def test_documents_follow_the_formula_in_the_order_given(encoder: Encoder) -> No
     assert seen == [(2, 5), (4, 5), (5, 5)]
 
 
-def test_max_active_keeps_the_largest(encoder: Encoder) -> None:
+def test_max_added_keeps_the_largest(encoder: Encoder) -> None:
     full, cut = encoder.encode_documents(TEXTS).toarray(), encoder.encode_documents(TEXTS, max_added=3).toarray()
     assert ((cut > 0).sum(1) <= 3).all()
     for all_weights, kept in zip(full, cut, strict=True):

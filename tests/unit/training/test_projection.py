@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from pipeline.config import Config
 from pipeline.encoder import Encoder
 from pipeline.encoder.lexical import LexicalFloor
 from pipeline.encoder.projection import pooled
@@ -12,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.progress import silent
 from pipeline.training import projection, train
 from pipeline.training.projection import Pairs, fit, pooled_layers
+from pipeline.training.student import Student
 from tests.tiny import WORDS
 from tests.unit.training.test_trainer import settings
 
@@ -43,9 +45,8 @@ def test_it_learns_what_no_word_of_a_text_says(start, tmp_path):
     encoder.set_query_weights(np.ones(len(encoder.vocabulary), np.float32))
     pairs, _, asked = topical(encoder)
     said = []
-    found, figures = fit(
-        encoder, pairs, settings(projection_epochs=30, projection_terms=1.0), lambda w, d, t: said.append((w, d, t))
-    )
+    student = Student(encoder, settings(projection_epochs=30, projection_terms=1.0))
+    found, figures = fit(student, pairs, lambda w, d, t: said.append((w, d, t)))
     assert figures["layers"] == list(found.layers) == pooled_layers(encoder.module.backbone.config.num_hidden_layers)
     assert said[-1][1] == said[-1][2] == 30
     encoder.module.projection = found
@@ -62,7 +63,7 @@ def test_it_learns_what_no_word_of_a_text_says(start, tmp_path):
 
 def test_what_is_saved_is_what_was_fitted(training_set, start, tmp_path):
     changes = {"projection_epochs": 2, "projection_terms": 5.0}
-    result = train(training_set, start, tmp_path / "m", settings(**changes), encoding=_encoding())
+    result = train(training_set, start, tmp_path / "m", settings(**changes), encoding=Config().encoder)
     assert result.card["projection"]["terms"] > 0
     encoder = Encoder.load(tmp_path / "m", precision="float32")
     held = encoder.module.projection
@@ -83,7 +84,7 @@ def test_what_is_saved_is_what_was_fitted(training_set, start, tmp_path):
 
 def test_twice_the_same(training_set, start, tmp_path):
     for name in "ab":
-        train(training_set, start, tmp_path / name, settings(projection_epochs=2), encoding=_encoding())
+        train(training_set, start, tmp_path / name, settings(projection_epochs=2), encoding=Config().encoder)
     files = [(tmp_path / name / "projection.safetensors").read_bytes() for name in "ab"]
     assert files[0] == files[1]
 
@@ -117,11 +118,5 @@ def test_what_it_cannot_be_used_with_is_told(training_set, start, tmp_path, chan
     with pytest.raises(ConfigError, match="projection_epochs"):
         train(
             training_set, start, tmp_path / "m", settings(projection_epochs=1, **changes), silent,
-            encoding=_encoding() if changes else None,
+            encoding=Config().encoder if changes else None,
         )  # fmt: skip
-
-
-def _encoding():
-    from pipeline.config import Config
-
-    return Config().encoder
