@@ -87,10 +87,10 @@ def idfs(news: News, day: dt.date, size: int) -> dict[str, np.ndarray]:
         return made, made.dense(size)
 
     made, dense = sums(0.95, WINDOWS)
-    found = {"static": smoothed_idf(dense["total"], made.n_total)}
-    for decay in DECAYS:
+    found = {}
+    for name, decay in {"static": 1.0, **{f"decay {decay}": decay for decay in DECAYS}}.items():
         decayed, arrays = sums(decay, ())
-        found[f"decay {decay}"] = smoothed_idf(arrays["decayed"], decayed.n_decayed)
+        found[name] = smoothed_idf(arrays["decayed"], decayed.n_decayed)
     for length, df, n in zip(WINDOWS, dense["window"], made.n_window, strict=True):
         found[f"window {length}"] = smoothed_idf(df, n)
     parts = [found["decay 0.95"], *(found[f"window {length}"] for length in (30, 90, 365))]
