@@ -55,7 +55,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
                  "projection_epochs": 3, "projection_weight": 0.5},
     "encoder": {"lexical_added": True, "lexical_floor": 1.0},
 }  # fmt: skip
-"""What this data wants otherwise than config.yaml; docs/experiments.md says why."""
+"""What this data wants otherwise than config.yaml; docs/economy-titles.md says why."""
 SERVED_FLOOR = 1.5
 """The lexical floor that a model trained over `SETTINGS`' is served over: heavier is better for questions, and
 what was learned wants about two thirds of its weight beside a projection."""
