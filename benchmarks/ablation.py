@@ -6,8 +6,9 @@ BM25 over the same tokens ranks best, and the answers). Every arm is trained fro
 steps, and differs from the first in what its name says; differences to the first have 95% intervals over titles. The
 first is trained with another seed, too: what differs by less than those two do is not told apart here. Its queries are
 weighed by the IDF of the texts that are searched, and then by what was known the day before. Small and short on
-purpose: differences mean something, values do not. ``--teacher`` is a dense encoder's folder for the arms that distil
-one, ``--synonyms`` a gzipped table (part of speech, word, word; tab-separated) whose nouns are taken for groups.
+purpose: differences mean something, values do not (what a model confuses and BM25 does not is missing from the pool).
+``--teacher`` is a dense encoder's folder for the arms that distil one, ``--synonyms`` a gzipped table (part of speech,
+word, word; tab-separated) whose nouns are taken for groups.
 """
 
 from __future__ import annotations
