@@ -57,8 +57,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """What this data wants otherwise than config.yaml; docs/economy-titles.md says why."""
 SERVED_FLOOR = 1.5
-"""The lexical floor that a model trained over `SETTINGS`' is served over: heavier is better for questions, and
-what was learned wants about two thirds of its weight beside a projection."""
+"""The lexical floor that a model trained over `SETTINGS`' is served over. Chosen on titles alone; heavier ones
+are better for questions (docs/economy-titles.md has both)."""
 COMPARED = ("model", "model+bm25", "tokens", "no signs", "floor")
 """Systems (where they are measured) whose difference to BM25 with nori is told."""
 SHORTEST = 40  # characters of a text that can be searched for: shorter ones are a reporter's name
