@@ -86,7 +86,7 @@ def idfs(news: News, day: dt.date, size: int) -> dict[str, np.ndarray]:
         made = advance_to(RunningSums(decay, windows, start), day, lambda a, b: _days(news.token_counts, a, b))
         return made, made.dense(size)
 
-    made, dense = sums(0.95, WINDOWS)
+    made, dense = sums(None, WINDOWS)
     found = {}
     for name, decay in {"static": 1.0, **{f"decay {decay}": decay for decay in DECAYS}}.items():
         decayed, arrays = sums(decay, ())
