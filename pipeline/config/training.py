@@ -60,6 +60,10 @@ class TrainingConfig(Section):
     )
     projection_terms: float = key(150.0, "terms of a text that a projection may fire, on average", gt=0)
     projection_weight: float = key(0.5, "factor of a projection's weights", gt=0)
+    styles: int = key(
+        0, "ways of writing told apart after the last step, so that a title's signs find its text; 0: none", ge=0
+    )
+    style_weight: float = key(0.5, "factor of the weights that signs get by styles", gt=0)
 
     checkpoint_every: int = key(50, "steps between checkpoints", ge=1)
     validation_queries: int = key(200, "queries of articles kept from training to watch it; 0 watches nothing", ge=0)

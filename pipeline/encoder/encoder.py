@@ -22,6 +22,8 @@ from pipeline.encoder.module import SparseDocumentEncoder, bf16_is_fast
 from pipeline.encoder.projection import FILE as PROJECTION
 from pipeline.encoder.projection import Projection
 from pipeline.encoder.statistics import CorpusStatistics
+from pipeline.encoder.styles import FILE as STYLES
+from pipeline.encoder.styles import Styles
 from pipeline.encoder.vocabulary import blocked_tokens, signs_among, vocabulary_hash
 from pipeline.errors import BadInputError, CorruptArtifactError
 
@@ -154,11 +156,19 @@ class Encoder:
         )  # fmt: skip
         if facts and facts.get("vocabulary_hash") != encoder.vocabulary_hash:
             raise CorruptArtifactError(f"{place} was saved with another tokenizer than it holds: save it again.")
-        if (place / PROJECTION).exists():
-            size, config = len(encoder.vocabulary), model.config
-            read = Projection.read(place / PROJECTION, size, int(config.hidden_size), int(config.num_hidden_layers))
-            encoder.module.projection = read.to(encoder.device)
+        encoder._read_wholes(place)
         return encoder
+
+    def _read_wholes(self, place: Path) -> None:
+        """Read what was fitted to whole texts, where the folder has it."""
+        config: Any = self.module.backbone.config
+        size = len(self.vocabulary)
+        if (place / PROJECTION).exists():
+            read = Projection.read(place / PROJECTION, size, int(config.hidden_size), int(config.num_hidden_layers))
+            self.module.projection = read.to(self.device)
+        if (place / STYLES).exists():
+            styles = Styles.read(place / STYLES, size, int(config.hidden_size), int(config.num_hidden_layers))
+            self.module.styles = styles.to(self.device)
 
     def save(self, folder: str | Path, beside: Mapping[str, str] | None = None) -> None:
         """Write the encoder as one folder, all or nothing; see ``pipeline.encoder.folder`` for its layout.
@@ -188,6 +198,8 @@ class Encoder:
             files.write_json(work / "idf.json", idf, indent=0)
             if self.module.projection is not None:
                 self.module.projection.write(work / PROJECTION)
+            if self.module.styles is not None:
+                self.module.styles.write(work / STYLES)
             for name, text in (beside or {}).items():
                 (work / name).write_text(text, "utf-8")
             facts = {"vocabulary_hash": self.vocabulary_hash, "max_length": self.max_length}

@@ -5,8 +5,8 @@ sentence-transformers ``SparseEncoder`` at once: a Router whose document route i
 ``SpladePooling``, and whose query route is a ``SparseStaticEmbedding`` with the query weights. ``idf.json`` holds the
 same weights by token, every token written (one that is missing would weigh 1 in ml-commons and 0 in
 sentence-transformers). ``garam.json`` is written last and names every other file with its size and SHA-256: a folder
-that does not agree with it is refused. ``projection.safetensors``, where there is one, is Garam's own
-(`pipeline.encoder.projection`).
+that does not agree with it is refused. ``projection.safetensors`` and ``styles.safetensors``, where there are any, are
+Garam's own (`pipeline.encoder.projection`, `pipeline.encoder.styles`).
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.encoder import screen
-from pipeline.encoder.projection import Projection
+from pipeline.encoder.projection import Projection, pooled
+from pipeline.encoder.styles import Styles
 
 BLOCKED_BIAS = -10_000.0
 """Bias of a blocked dimension's logit: far below anything the decoder makes, and exact enough in fp16 and bf16."""
@@ -109,7 +110,7 @@ class SparseDocumentEncoder(nn.Module):
     ``model`` is any transformers model with a masked-LM head (BERT, RoBERTa, DistilBERT, ModernBERT ...). Its output
     projection is taken out of it and applied by ``MaxLogits``; ``masked_lm`` puts it back. The blocked dimensions'
     bias is set to ``BLOCKED_BIAS``, so they are blocked for everyone who loads the model, too. A ``projection`` adds
-    what the text says as a whole.
+    what the text says as a whole, ``styles`` how its title will be written.
     """
 
     blocked: Tensor
@@ -129,6 +130,7 @@ class SparseDocumentEncoder(nn.Module):
         self.backbone = model
         self._swap(nn.Identity())
         self.projection: Projection | None = None
+        self.styles: Styles | None = None
         self.register_buffer("blocked", blocked.bool(), persistent=False)
         self._rounded: tuple[tuple[int, int], screen.Rounded] | None = None
         self.block()
@@ -180,9 +182,12 @@ class SparseDocumentEncoder(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Weights of the documents: ids and mask (B, L) -> (B, V) fp32, >= 0, blocked dimensions 0."""
         backbone: Any = self.backbone
-        whole = self.projection is not None
-        read = backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=whole)
+        wholes = [part for part in (self.projection, self.styles) if part is not None]
+        read = backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=bool(wholes))
         weights = torch.log1p(torch.relu(self._maxima(read.logits, attention_mask)))
-        if self.projection is not None:
-            weights = weights + self.projection(read.hidden_states, attention_mask, weights.shape[1])
+        held: dict[tuple[int, ...], Tensor] = {}
+        for part in wholes:
+            if part.layers not in held:
+                held[part.layers] = pooled(read.hidden_states, attention_mask, part.layers)
+            weights = weights + part(held[part.layers], weights.shape[1])
         return weights.masked_fill(self.blocked, 0.0)

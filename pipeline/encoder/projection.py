@@ -34,6 +34,21 @@ def pooled(states: Sequence[Tensor], mask: Tensor, layers: Sequence[int]) -> Ten
     return torch.cat([F.normalize((states[layer].float() * counted).sum(1) / total, dim=1) for layer in layers], dim=1)
 
 
+def open_whole(file: Path, names: Sequence[str]) -> tuple[list[int], dict[str, str], list[Tensor]]:
+    """The layers, all facts and the tensors ``names`` of a file with what was fitted to pooled states.
+
+    Raises CorruptArtifactError where it cannot be read.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(str(file), "pt") as held:
+            facts: dict[str, str] = held.metadata()
+            return [int(layer) for layer in facts["layers"].split(",")], facts, [held.get_tensor(n) for n in names]
+    except Exception as error:  # safetensors' own error class, a missing name, a layer that is no number
+        raise CorruptArtifactError(f"{file} cannot be read: save the encoder again.") from error
+
+
 class Projection(nn.Module):
     """``layers`` that are pooled, ``terms`` (n,) token ids, their rows ``weight`` (n, len(layers) * H) and ``bias``
     (n,); all other terms weigh 0."""
@@ -50,10 +65,10 @@ class Projection(nn.Module):
         self.register_buffer("weight", weight.half().float(), persistent=False)
         self.register_buffer("bias", bias.float(), persistent=False)
 
-    def forward(self, states: Sequence[Tensor], mask: Tensor, size: int) -> Tensor:
-        """Weights (B, ``size``) float32, >= 0, of texts given as hidden states and mask."""
-        with torch.autocast(mask.device.type, enabled=False):
-            said = torch.relu(F.linear(pooled(states, mask, self.layers), self.weight, self.bias))
+    def forward(self, held: Tensor, size: int) -> Tensor:
+        """Weights (B, ``size``) float32, >= 0, of texts given as their `pooled` states (B, len(layers) * H)."""
+        with torch.autocast(held.device.type, enabled=False):
+            said = torch.relu(F.linear(held, self.weight, self.bias))
         return torch.zeros(len(said), size, device=said.device).index_copy(1, self.terms, said)
 
     def write(self, file: Path) -> None:
@@ -70,14 +85,7 @@ class Projection(nn.Module):
 
         Raises CorruptArtifactError where it cannot be read or belongs to another encoder.
         """
-        from safetensors import safe_open
-
-        try:
-            with safe_open(str(file), "pt") as held:
-                layers = [int(layer) for layer in held.metadata()["layers"].split(",")]
-                terms, weight, bias = (held.get_tensor(name) for name in ("terms", "weight", "bias"))
-        except Exception as error:  # safetensors' own error class, a missing name, a layer that is no number
-            raise CorruptArtifactError(f"{file} cannot be read: save the encoder again.") from error
+        layers, _, (terms, weight, bias) = open_whole(file, ("terms", "weight", "bias"))
         fits = weight.shape == (len(terms), len(layers) * width) and bias.shape == terms.shape
         if not fits or not all(0 <= layer <= depth for layer in layers) or bool((terms >= size).any()):
             raise CorruptArtifactError(f"{file} belongs to another encoder: save the encoder again.")

@@ -1,17 +1,14 @@
 """Fitting a projection (`pipeline.encoder.projection`) to an encoder that no longer moves.
 
-Every text is read once, and nearly all the time goes there; then only the matrix is trained, on the pooled states that
-are kept: some ten seconds an epoch. It starts from a ridge regression of the model's own vectors of titles on their
-tokens, so that the sum of a title's rows is about its dense vector, and goes on with in-batch negatives over the
-lexical floor, where each text comes with neighbours of its own: the other tellings of its event. In the end each term
-gets a threshold, so that it fires in about as many texts as it is worth: often asked, often there.
+Only a matrix is trained, on pooled states that are kept (`pipeline.training.wholes`). It starts from a ridge regression
+of the model's own vectors of titles on their tokens, so that the sum of a title's rows is about its dense vector, and
+goes on with in-batch negatives over the lexical floor, where each text comes with neighbours of its own: the other
+tellings of its event. In the end each term gets a threshold, so that it fires in about as many texts as it is worth:
+often asked, often there.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,63 +19,23 @@ from torch import Tensor
 
 from pipeline.config.training import TrainingConfig
 from pipeline.encoder.lexical import LexicalFloor
-from pipeline.encoder.projection import Projection, pooled
+from pipeline.encoder.projection import Projection
 from pipeline.errors import ConfigError
 from pipeline.progress import Progress
 from pipeline.training import losses
-from pipeline.training.data import TrainingData
 from pipeline.training.student import Student
+from pipeline.training.wholes import Pairs, Wholes, batches, read, steps_of
 
-BATCH, HARD, RATE = 512, 3, 1e-2
-"""Texts of a batch, neighbours that come with each of its first ones, and the largest step size."""
+HARD, RATE = 3, 1e-2
+"""Neighbours that come with each text drawn for a batch, and the largest step size."""
 LEAST_QUERIES = 3
 """Queries that a term has to be in to get a row."""
-NEIGHBOURS = 16
-"""Nearest texts that a text's hard negatives are drawn from."""
-LENGTH = 0.45
-"""Mean length of a block of pooled states once it is centred and scaled: all layers count alike."""
 START = 80.0
 """What a cosine of 1 is worth in score at the start."""
 FREQUENCY_POWER = 1.5
 """A term fires in a share of texts that grows with this power of the share of queries it is in."""
 SAMPLE = 3000
 """Texts that the thresholds are taken from."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Queries and their texts, by positions: ``queries`` (Q, V) weights of tokens and the same as token ids in
-    ``asked``; ``texts`` (token ids) with their ``floor`` (P, V) and ``stories``; query i is answered by text
-    ``positives[i]`` and counts ``weights[i]``."""
-
-    queries: sp.csr_matrix
-    asked: Sequence[Sequence[int]]
-    texts: Sequence[Sequence[int]]
-    floor: sp.csr_matrix
-    stories: NDArray[np.int64]
-    positives: NDArray[np.int64]
-    weights: NDArray[np.float32]
-
-    @classmethod
-    def of(
-        cls, data: TrainingData, examples: Sequence[int], queries: sp.csr_matrix, asked: Sequence[Sequence[int]],
-        passages: Sequence[Sequence[int]], floor: sp.csr_matrix,
-    ) -> Pairs:  # fmt: skip
-        """The pairs of some ``examples`` of a training set: ``queries`` and the ``passages``' token ids and ``floor``
-        are of all of it, ``asked`` of the examples."""
-        used = sorted({data.positives[i] for i in examples})
-        place = {position: row for row, position in enumerate(used)}
-        return cls(
-            queries[examples], asked, [passages[position] for position in used], floor[used],
-            np.array([data.stories[position] for position in used]),
-            np.array([place[data.positives[i]] for i in examples]),
-            np.array([data.weights[i] for i in examples], np.float32),
-        )  # fmt: skip
-
-
-def pooled_layers(depth: int) -> list[int]:
-    """The layers that are pooled of ``depth``: a sixth, a third and two thirds of the way up, and the last."""
-    return sorted({max(1, round(depth * share)) for share in (1 / 6, 1 / 3, 2 / 3, 1.0)})
 
 
 def check(settings: TrainingConfig, lexical: LexicalFloor | None) -> None:
@@ -93,48 +50,20 @@ def check(settings: TrainingConfig, lexical: LexicalFloor | None) -> None:
         )
 
 
-def fit(student: Student, pairs: Pairs, progress: Progress) -> tuple[Projection, dict[str, Any]]:
+def fit(student: Student, pairs: Pairs, wholes: Wholes, progress: Progress) -> tuple[Projection, dict[str, Any]]:
     """The projection, and figures of it for the card. The same calls give the same projection on one device."""
-    encoder, settings = student.encoder, student.settings
-    backbone: Any = encoder.module.backbone
-    layers = pooled_layers(int(backbone.config.num_hidden_layers))
-    texts = _read(student, pairs.texts, layers, "projection: texts read", progress)
-    titles = _read(student, pairs.asked, layers[-1:], "projection: queries read", progress)
-    width = titles.shape[1]
-    centre = texts.mean(0)
-    texts -= centre
-    blocks = texts.view(len(texts), len(layers), width)
-    scale = LENGTH / blocks.norm(dim=2).mean(0).clamp_min(1e-9)  # (layers,)
-    blocks *= scale.unsqueeze(1)
+    encoder, settings, texts = student.encoder, student.settings, wholes.texts
+    titles = read(student, pairs.asked, wholes.layers[-1:], "queries read as wholes", progress)
     frequency = np.bincount(pairs.queries.indices, minlength=pairs.queries.shape[1])
     terms = np.flatnonzero((frequency >= LEAST_QUERIES) & ~encoder.blocked)
     rows = torch.zeros(len(terms), texts.shape[1], device=encoder.device)
-    rows[:, -width:] = START * torch.from_numpy(_start(pairs.queries[:, terms], titles.cpu().numpy())).to(rows)
-    rows, loss = _train(rows, terms, texts, width, pairs, settings, progress)
+    rows[:, -wholes.width :] = START * torch.from_numpy(_start(pairs.queries[:, terms], titles.cpu().numpy())).to(rows)
+    rows, loss = _train(rows, terms, wholes, pairs, settings, progress)
     share = frequency[terms] / max(1, pairs.queries.shape[0])
     bias = -_thresholds(texts, rows, share, settings.projection_terms)
-    rows = (rows.view(len(terms), len(layers), width) * scale.unsqueeze(1)).flatten(1) * settings.projection_weight
-    bias = settings.projection_weight * bias - rows @ centre
-    projection = Projection(layers, torch.from_numpy(terms), rows.cpu(), bias.cpu()).to(encoder.device)
-    return projection, {"layers": layers, "terms": len(terms), "loss": round(loss, 4)}
-
-
-def _read(
-    student: Student, tokens: Sequence[Sequence[int]], layers: Sequence[int], what: str, progress: Progress
-) -> Tensor:
-    """`pooled` states (n, len(layers) * H) float32 of texts given as token ids."""
-    encoder = student.encoder
-    backbone: Any = encoder.module.backbone
-    found = torch.zeros(len(tokens), len(layers) * int(backbone.config.hidden_size), device=encoder.device)
-    done = 0
-    for part in student.micro_batches(tokens):
-        ids, mask = encoder.padded([tokens[i] for i in part])
-        with torch.inference_mode(), encoder.autocast():
-            states = backbone(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
-            found[torch.tensor(part, device=encoder.device)] = pooled(states, mask, layers)
-        done += len(part)
-        progress(what, done, len(tokens))
-    return found
+    rows, bias = wholes.raw(settings.projection_weight * rows, settings.projection_weight * bias)
+    projection = Projection(wholes.layers, torch.from_numpy(terms), rows.cpu(), bias.cpu()).to(encoder.device)
+    return projection, {"layers": list(wholes.layers), "terms": len(terms), "loss": round(loss, 4)}
 
 
 def _start(queries: sp.csr_matrix, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -147,42 +76,19 @@ def _start(queries: sp.csr_matrix, vectors: NDArray[np.float32]) -> NDArray[np.f
     return np.ascontiguousarray(np.atleast_2d(ridge.coef_).T, np.float32)
 
 
-def _neighbours(texts: Tensor) -> NDArray[np.int64]:
-    """The nearest other texts (P, k) by the cosine of their vectors (P, H), k up to `NEIGHBOURS`."""
-    unit = torch.nn.functional.normalize(texts, dim=1)
-    count = min(NEIGHBOURS, len(unit) - 1)
-    found = []
-    for start in range(0, len(unit), 2000):
-        near = unit[start : start + 2000] @ unit.T
-        near[torch.arange(len(near)), torch.arange(start, start + len(near))] = -torch.inf
-        found.append(near.topk(count, dim=1).indices.cpu().numpy())
-    return np.vstack(found)
-
-
 def _train(
-    start: Tensor, terms: NDArray[np.int64], texts: Tensor, width: int, pairs: Pairs, settings: TrainingConfig,
-    progress: Progress,
-) -> tuple[Tensor, float]:  # fmt: skip
+    start: Tensor, terms: NDArray[np.int64], wholes: Wholes, pairs: Pairs, settings: TrainingConfig, progress: Progress
+) -> tuple[Tensor, float]:
     """The trained rows (n, K) and the last epoch's mean loss."""
     rows = torch.nn.Parameter(start)
     optimizer = torch.optim.AdamW([rows], lr=RATE, weight_decay=0.0, fused=True)
-    draw = np.random.default_rng(settings.seed)
-    nearest = _neighbours(texts[:, -width:])
-    asked: dict[int, list[int]] = defaultdict(list)
-    for example, position in enumerate(pairs.positives.tolist()):
-        asked[position].append(example)
     place = np.full(pairs.queries.shape[1], -1)
     place[terms] = np.arange(len(terms))
-    size = min(BATCH, len(pairs.positives))
-    every = max(1, len(pairs.positives) // size)
+    every = steps_of(pairs)
     steps = settings.projection_epochs * every
     seen: list[float] = []
-    for step in range(steps):
-        if step % every == 0:
-            order = draw.permutation(len(pairs.positives))
-        first = order[(step % every) * size :][: max(2, size // (HARD + 1))]
-        examples = _batch(pairs, pairs.positives[first], nearest, asked, draw)
-        scores = _scores(rows, place, texts, pairs, examples)
+    for step, examples in enumerate(batches(pairs, wholes.nearest, settings.projection_epochs, HARD, settings.seed)):
+        scores = _scores(rows, place, wholes.texts, pairs, examples)
         loss = losses.in_batch_negatives_loss(
             scores, torch.arange(len(examples), device=scores.device), temperature=settings.temperature,
             weight=torch.from_numpy(pairs.weights[examples]).to(scores.device),
@@ -194,24 +100,6 @@ def _train(
         seen.append(float(loss.detach()))
         progress(f"projection: loss {seen[-1]:.3g}", step + 1, steps)
     return rows.detach(), float(np.mean(seen[-every:]))
-
-
-def _batch(
-    pairs: Pairs, first: NDArray[np.int64], nearest: NDArray[np.int64], asked: dict[int, list[int]],
-    draw: np.random.Generator,
-) -> NDArray[np.int64]:  # fmt: skip
-    """Examples of a batch: one of each text of ``first`` and of `HARD` neighbours of each, no two of one story."""
-    wanted: list[int] = []
-    for text in first.tolist():
-        near = nearest[text]
-        wanted += [text, *draw.choice(near, min(HARD, len(near)), replace=False).tolist()]
-    stories: set[int] = set()
-    examples: list[int] = []
-    for text in dict.fromkeys(wanted):
-        if text in asked and (story := int(pairs.stories[text])) not in stories:
-            stories.add(story)
-            examples.append(asked[text][int(draw.integers(len(asked[text])))])
-    return np.array(examples)
 
 
 def _scores(rows: Tensor, place: NDArray[np.int64], texts: Tensor, pairs: Pairs, examples: NDArray[np.int64]) -> Tensor:

@@ -35,7 +35,7 @@ class Student:
         self.encoder = encoder
         self.settings = settings
         encoder.precision = settings.precision  # type: ignore[assignment]
-        encoder.module.projection = None  # it was fitted to states that move from here on
+        encoder.module.projection = encoder.module.styles = None  # fitted to states that move from here on
         encoder.facts.pop("query_terms", None)
         if settings.query_terms:
             encoder.facts["query_terms"] = settings.query_terms

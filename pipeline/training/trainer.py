@@ -25,7 +25,7 @@ from pipeline.encoder.memory import out_of_memory
 from pipeline.encoder.statistics import corpus_statistics
 from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import Progress, silent
-from pipeline.training import checkpoint, curves, data, health, losses, projection
+from pipeline.training import checkpoint, curves, data, heads, health, losses
 from pipeline.training.asking import answered, ask
 from pipeline.training.champion import Champion
 from pipeline.training.data import Batch, TrainingData
@@ -33,6 +33,7 @@ from pipeline.training.objective import Relation, Sampled, objective
 from pipeline.training.processes import Processes
 from pipeline.training.student import Student
 from pipeline.training.teacher import bm25_matrix
+from pipeline.training.wholes import Pairs
 
 T = TypeVar("T")
 LOGGED = 200
@@ -110,7 +111,7 @@ class _Run:
         self.df_share = self._df_share()
         self.bm25 = self._bm25()
         self.lexical = encoding.lexical if encoding else None
-        projection.check(settings, self.lexical)
+        heads.check(settings, self.lexical, encoder)
         self.floor = self._floor()
         self.trained = trained
         self.champion = None
@@ -424,24 +425,22 @@ class _Run:
     def _mix(self, ended: dict[str, Tensor], share: float) -> None:
         self._put({n: (1 - share) * value + share * self.started[n] for n, value in ended.items()})
 
-    def _project(self) -> dict[str, Any] | None:
-        """Fit a projection to the model as it will be saved, where one is wanted; what the card says of it."""
-        if not self.settings.projection_epochs or not self.processes.main:
-            return None
+    def _fit_heads(self) -> dict[str, Any]:
+        """Fit what is wanted beside to the model as it will be saved; what the card says of it."""
+        if not heads.wanted(self.settings) or not self.processes.main:
+            return {}
         assert self.floor is not None
         length = min(self.settings.query_max_length, self.student.encoder.max_length)
         asked = self.student.tokens([self.data.queries[i] for i in self.trained], length)
-        pairs = projection.Pairs.of(self.data, self.trained, self.queries, asked, self.passages, self.floor)
-        found, said = self._fitting(lambda: projection.fit(self.student, pairs, self.progress))
-        self.student.encoder.module.projection = found
-        return said
+        pairs = Pairs.of(self.data, self.trained, self.queries, asked, self.passages, self.floor)
+        return heads.fit(self.student, pairs, self.progress, self._fitting)
 
     def finish(self, output: Path, facts: dict[str, Any]) -> dict[str, Any]:
         """Take the best weights, mix in the start's where configured, and save the model with its card."""
         if self.best["weights"] is not None and self.best["step"] != self.done:
             self._put(self.best["weights"])
         souped = self._soup()
-        projected = self._project()
+        fitted = self._fit_heads()
         every = max(1, len(self.history) // LOGGED)
         shown = self.history[::every] + ([self.history[-1]] if (len(self.history) - 1) % every else [])
         tail = self.history[-max(1, len(self.history) // 10) :]
@@ -459,7 +458,7 @@ class _Run:
                 **{f"train_{n}": round(sum(row[n] for row in tail) / len(tail), 6) for n in numbers},
             },
             "soup": souped,
-            "projection": projected,
+            **fitted,
             "looks": self.looks,
             "losses": [{k: round(v, 6) for k, v in row.items()} for row in shown],
         }

@@ -11,9 +11,10 @@ from pipeline.encoder.lexical import LexicalFloor
 from pipeline.encoder.projection import pooled
 from pipeline.errors import ConfigError
 from pipeline.progress import silent
-from pipeline.training import projection, train
-from pipeline.training.projection import Pairs, fit, pooled_layers
+from pipeline.training import projection, train, wholes
+from pipeline.training.projection import fit
 from pipeline.training.student import Student
+from pipeline.training.wholes import Pairs, Wholes, pooled_layers
 from tests.tiny import WORDS
 from tests.unit.training.test_trainer import settings
 
@@ -46,7 +47,7 @@ def test_it_learns_what_no_word_of_a_text_says(start, tmp_path):
     pairs, _, asked = topical(encoder)
     said = []
     student = Student(encoder, settings(projection_epochs=30, projection_terms=1.0))
-    found, figures = fit(student, pairs, lambda w, d, t: said.append((w, d, t)))
+    found, figures = fit(student, pairs, Wholes.of(student, pairs, silent), lambda w, d, t: said.append((w, d, t)))
     assert figures["layers"] == list(found.layers) == pooled_layers(encoder.module.backbone.config.num_hidden_layers)
     assert said[-1][1] == said[-1][2] == 30
     encoder.module.projection = found
@@ -102,13 +103,13 @@ def test_thresholds_keep_to_the_budget_and_go_where_they_are_asked_for():
 
 
 def test_a_batch_has_one_text_of_a_story_and_neighbours_of_its_own():
-    nearest = projection._neighbours(torch.nn.functional.normalize(torch.randn(40, 6), dim=1))
-    assert nearest.shape == (40, projection.NEIGHBOURS)
+    nearest = wholes.neighbours(torch.nn.functional.normalize(torch.randn(40, 6), dim=1))
+    assert nearest.shape == (40, wholes.NEIGHBOURS)
     assert all(row not in nearest[row] for row in range(40))
     stories = np.arange(40) // 2
     pairs = Pairs(sp.csr_matrix((40, 3)), [], [], sp.csr_matrix((40, 3)), stories, np.arange(40), np.ones(40))
     asked = {position: [position] for position in range(40)}
-    examples = projection._batch(pairs, np.arange(6), nearest, asked, np.random.default_rng(0))
+    examples = wholes.batch(pairs, np.arange(6), nearest, asked, 3, np.random.default_rng(0))
     assert len(set(stories[examples])) == len(examples)
     assert {int(stories[text]) for text in range(6)} <= set(stories[examples].tolist())
 
