@@ -34,8 +34,8 @@ def pooled(states: Sequence[Tensor], mask: Tensor, layers: Sequence[int]) -> Ten
     return torch.cat([F.normalize((states[layer].float() * counted).sum(1) / total, dim=1) for layer in layers], dim=1)
 
 
-def open_whole(file: Path, names: Sequence[str]) -> tuple[list[int], dict[str, str], list[Tensor]]:
-    """The layers, all facts and the tensors ``names`` of a file with what was fitted to pooled states.
+def open_whole(file: Path, names: Sequence[str]) -> tuple[list[int], list[Tensor]]:
+    """The layers and the tensors ``names`` of a file with what was fitted to pooled states.
 
     Raises CorruptArtifactError where it cannot be read.
     """
@@ -43,8 +43,8 @@ def open_whole(file: Path, names: Sequence[str]) -> tuple[list[int], dict[str, s
 
     try:
         with safe_open(str(file), "pt") as held:
-            facts: dict[str, str] = held.metadata()
-            return [int(layer) for layer in facts["layers"].split(",")], facts, [held.get_tensor(n) for n in names]
+            layers = [int(layer) for layer in held.metadata()["layers"].split(",")]
+            return layers, [held.get_tensor(name) for name in names]
     except Exception as error:  # safetensors' own error class, a missing name, a layer that is no number
         raise CorruptArtifactError(f"{file} cannot be read: save the encoder again.") from error
 
@@ -85,7 +85,7 @@ class Projection(nn.Module):
 
         Raises CorruptArtifactError where it cannot be read or belongs to another encoder.
         """
-        layers, _, (terms, weight, bias) = open_whole(file, ("terms", "weight", "bias"))
+        layers, (terms, weight, bias) = open_whole(file, ("terms", "weight", "bias"))
         fits = weight.shape == (len(terms), len(layers) * width) and bias.shape == terms.shape
         if not fits or not all(0 <= layer <= depth for layer in layers) or bool((terms >= size).any()):
             raise CorruptArtifactError(f"{file} belongs to another encoder: save the encoder again.")

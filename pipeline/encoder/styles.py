@@ -26,20 +26,17 @@ FILE = "styles.safetensors"
 
 class Styles(nn.Module):
     """``layers`` that are pooled, ``terms`` (n,) token ids, ``centroids`` (heads * K, len(layers) * H) and ``bias``
-    (heads * K,) of ``heads`` mixtures of K ways of writing each, and what the terms weigh in them, ``weight``
-    (n, heads * K) >= 0. All other terms weigh 0."""
+    (heads, K) of some mixtures of K ways of writing each, and what the terms weigh in them, ``weight`` (n, heads * K)
+    >= 0. All other terms weigh 0."""
 
     terms: Tensor
     centroids: Tensor
     bias: Tensor
     weight: Tensor
 
-    def __init__(
-        self, layers: Sequence[int], heads: int, terms: Tensor, centroids: Tensor, bias: Tensor, weight: Tensor
-    ) -> None:
+    def __init__(self, layers: Sequence[int], terms: Tensor, centroids: Tensor, bias: Tensor, weight: Tensor) -> None:
         super().__init__()
         self.layers = tuple(layers)
-        self.heads = heads
         # Rounded as they are stored, so that what was fitted and what is loaded are the same.
         self.register_buffer("terms", terms.long(), persistent=False)
         self.register_buffer("centroids", centroids.half().float(), persistent=False)
@@ -47,14 +44,18 @@ class Styles(nn.Module):
         self.register_buffer("weight", weight.float(), persistent=False)
 
     def shares(self, held: Tensor) -> Tensor:
-        """Shares (B, heads * K) of the ways of writing in texts of `pooled` states ``held`` (B, K'); 1 a head."""
-        logits = F.linear(held, self.centroids, self.bias)
-        return logits.view(len(held), self.heads, -1).softmax(2).flatten(1)
+        """Shares (B, heads * K) of the ways of writing in texts given as `pooled` states; each head's sum to 1."""
+        logits = F.linear(held, self.centroids, self.bias.flatten())
+        return logits.view(len(held), *self.bias.shape).softmax(2).flatten(1)
+
+    def said(self, held: Tensor) -> Tensor:
+        """Weights (B, n) float32 of ``terms`` in texts given as their `pooled` states (B, len(layers) * H)."""
+        with torch.autocast(held.device.type, enabled=False):
+            return F.linear(self.shares(held), self.weight) / len(self.bias)
 
     def forward(self, held: Tensor, size: int) -> Tensor:
-        """Weights (B, ``size``) float32, >= 0, of texts given as their `pooled` states (B, len(layers) * H)."""
-        with torch.autocast(held.device.type, enabled=False):
-            said = F.linear(self.shares(held), self.weight) / self.heads
+        """Weights (B, ``size``) float32, >= 0, of all terms."""
+        said = self.said(held)
         return torch.zeros(len(said), size, device=said.device).index_copy(1, self.terms, said)
 
     def write(self, file: Path) -> None:
@@ -62,8 +63,8 @@ class Styles(nn.Module):
         from safetensors.torch import save_file
 
         tensors = {"terms": self.terms, "centroids": self.centroids.half(), "bias": self.bias, "weight": self.weight}
-        facts = {"layers": ",".join(map(str, self.layers)), "heads": str(self.heads)}
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, str(file), facts)
+        layers = ",".join(map(str, self.layers))
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, str(file), {"layers": layers})
 
     @classmethod
     def read(cls, file: Path, size: int, width: int, depth: int) -> Styles:
@@ -71,17 +72,14 @@ class Styles(nn.Module):
 
         Raises CorruptArtifactError where they cannot be read or belong to another encoder.
         """
-        layers, facts, held = open_whole(file, ("terms", "centroids", "bias", "weight"))
-        terms, centroids, bias, weight = held
-        heads = int(facts["heads"]) if facts.get("heads", "").isdecimal() else 0
+        layers, (terms, centroids, bias, weight) = open_whole(file, ("terms", "centroids", "bias", "weight"))
         fits = (
-            heads > 0
-            and centroids.shape == (len(bias), len(layers) * width)
-            and weight.shape == (len(terms), len(bias))
-            and len(bias) % heads == 0
+            bias.dim() == 2
+            and centroids.shape == (bias.numel(), len(layers) * width)
+            and weight.shape == (len(terms), bias.numel())
             and all(0 <= layer <= depth for layer in layers)
             and not bool((terms >= size).any())
         )
         if not fits:
             raise CorruptArtifactError(f"{file} belongs to another encoder: save the encoder again.")
-        return cls(layers, heads, terms, centroids, bias, weight)
+        return cls(layers, terms, centroids, bias, weight)

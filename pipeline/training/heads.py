@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+import scipy.sparse as sp
 
 from pipeline.config.training import TrainingConfig
 from pipeline.encoder import Encoder
 from pipeline.encoder.lexical import LexicalFloor
+from pipeline.encoder.styles import Styles
 from pipeline.progress import Progress
 from pipeline.training import projection, styles
 from pipeline.training.student import Student
@@ -35,8 +39,19 @@ def fit(
     settings, module = student.settings, student.encoder.module
     said: dict[str, Any] = {}
     held: Wholes = trying(lambda: Wholes.of(student, pairs, progress))
-    if settings.projection_epochs:
-        module.projection, said["projection"] = trying(lambda: projection.fit(student, pairs, held, progress))
     if settings.styles:
         module.styles, said["styles"] = trying(lambda: styles.fit(student, pairs, held, progress))
+    if settings.projection_epochs:
+        # Over the styles, so that its terms are kept for what these cannot say.
+        over = (
+            pairs if module.styles is None else replace(pairs, floor=pairs.floor + _styled(module.styles, held, pairs))
+        )
+        module.projection, said["projection"] = trying(lambda: projection.fit(student, over, held, progress))
     return said
+
+
+def _styled(found: Styles, held: Wholes, pairs: Pairs) -> sp.csr_matrix:
+    """What styles say of the pairs' texts, (P, V)."""
+    said = sp.coo_matrix(found.said(held.pooled()).cpu().numpy())
+    columns = found.terms.cpu().numpy()[said.col]
+    return sp.csr_matrix((said.data, (said.row, columns)), shape=pairs.floor.shape)

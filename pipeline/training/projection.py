@@ -2,9 +2,9 @@
 
 Only a matrix is trained, on pooled states that are kept (`pipeline.training.wholes`). It starts from a ridge regression
 of the model's own vectors of titles on their tokens, so that the sum of a title's rows is about its dense vector, and
-goes on with in-batch negatives over the lexical floor, where each text comes with neighbours of its own: the other
-tellings of its event. In the end each term gets a threshold, so that it fires in about as many texts as it is worth:
-often asked, often there.
+goes on with in-batch negatives over the lexical floor (and styles, where there are any), where each text comes with
+neighbours of its own: the other tellings of its event. In the end each term gets a threshold, so that it fires in about
+as many texts as it is worth: often asked, often there.
 """
 
 from __future__ import annotations

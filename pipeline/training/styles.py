@@ -62,10 +62,11 @@ def fit(student: Student, pairs: Pairs, wholes: Wholes, progress: Progress) -> t
         torch.cat([SHARPNESS * head.centroids.detach() for head in heads]),
         torch.cat([head.bias.detach() for head in heads]),
     )
+    bias = bias.view(HEADS, -1)
     # A constant taken off a term's weight in all texts changes no ranking. Fitted were scores, not weights.
     weight = torch.cat([(w := head.weight.detach()) - w.min(1, keepdim=True).values for head in heads], dim=1)
     weight *= settings.style_weight / torch.from_numpy(encoder.query_weights[terms]).to(weight).unsqueeze(1)
-    styles = Styles(wholes.layers, HEADS, torch.from_numpy(terms), centroids.cpu(), bias.cpu(), weight.cpu())
+    styles = Styles(wholes.layers, torch.from_numpy(terms), centroids.cpu(), bias.cpu(), weight.cpu())
     figures = {"layers": list(wholes.layers), "terms": len(terms), "loss": round(float(np.mean(seen)), 4)}
     return styles.to(encoder.device), figures
 

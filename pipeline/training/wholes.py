@@ -102,6 +102,11 @@ class Wholes:
         rows = (rows.view(len(rows), len(self.layers), -1) * self.scale.unsqueeze(1)).flatten(1)
         return rows, bias - rows @ self.centre
 
+    def pooled(self) -> Tensor:
+        """The `pooled` states (P, len(layers) * H) that ``texts`` were made of."""
+        blocks = self.texts.view(len(self.texts), len(self.layers), -1) / self.scale.unsqueeze(1)
+        return blocks.flatten(1) + self.centre
+
     @cached_property
     def nearest(self) -> NDArray[np.int64]:
         """Each text's nearest others (P, k) by the cosine of the last layer's states."""

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline.config import Config
@@ -14,7 +13,7 @@ from pipeline.encoder.projection import pooled
 from pipeline.encoder.styles import FILE, Styles
 from pipeline.errors import ConfigError, CorruptArtifactError
 from pipeline.progress import silent
-from pipeline.training import styles, train
+from pipeline.training import styles, train, wholes
 from pipeline.training.student import Student
 from pipeline.training.wholes import Pairs, Wholes
 from tests.tiny import WORDS
@@ -62,6 +61,8 @@ def test_signs_find_texts_by_how_they_are_written(signed, monkeypatch):
     student = Student(encoder, settings(styles=4, style_weight=1.0))
     said = []
     held = Wholes.of(student, pairs, silent)
+    raw = wholes.read(student, pairs.texts, held.layers, "", silent)
+    np.testing.assert_allclose(held.pooled().numpy(), raw.numpy(), atol=1e-5)
     found, figures = styles.fit(student, pairs, held, lambda w, d, t: said.append((w, d, t)))
     assert found is not None
     assert figures["terms"] == 2
@@ -112,10 +113,10 @@ def test_what_is_saved_is_what_was_fitted_and_a_new_training_drops_it(training_s
     texts = ["금리 인하", "경제 성장"]
     ids, mask = encoder.padded(encoder.tokens(texts))
     states = encoder.module.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
-    logits = (pooled(states, mask, held.layers) @ held.centroids.T + held.bias).detach().numpy()
-    shares = np.exp(logits.reshape(2, held.heads, 3))
+    logits = (pooled(states, mask, held.layers) @ held.centroids.T + held.bias.flatten()).detach().numpy()
+    shares = np.exp(logits.reshape(2, styles.HEADS, 3))
     shares /= shares.sum(2, keepdims=True)
-    expected = shares.reshape(2, -1) @ held.weight.numpy().T / held.heads
+    expected = shares.reshape(2, -1) @ held.weight.numpy().T / styles.HEADS
     whole = encoder.encode_documents(texts).toarray()
     encoder.module.styles = None
     added = whole - encoder.encode_documents(texts).toarray()
@@ -152,12 +153,9 @@ def test_another_encoders_styles_are_refused(signed, tmp_path):
     for wrong in ((5, width, depth), (size, width + 1, depth), (size, width, 0)):
         with pytest.raises(CorruptArtifactError, match="another encoder"):
             Styles.read(file, *wrong)
-    with safe_open(str(file), "pt") as held:
-        facts = held.metadata()
-    for heads in ("3", "none", "0"):
-        save_file(load_file(str(file)), str(file), facts | {"heads": heads})
-        with pytest.raises(CorruptArtifactError, match="another encoder"):
-            Styles.read(file, size, width, depth)
+    save_file(load_file(str(file)) | {"bias": found.bias.flatten()}, str(file), {"layers": "0,1,2"})
+    with pytest.raises(CorruptArtifactError, match="another encoder"):
+        Styles.read(file, size, width, depth)
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(CorruptArtifactError, match="cannot be read"):
         Styles.read(file, size, width, depth)
