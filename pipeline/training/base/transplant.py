@@ -105,8 +105,9 @@ def word_index(text: str, encoding: Any, shift: int = 0) -> list[int]:
     number = np.cumsum([_SPACE.match(char) is not None for char in text])
     result = []
     for (start, end), special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True):
-        place = end - 1 - shift
-        result.append(-1 if special or end <= start or place < 0 else int(number[place]))
+        own = (place for place in range(max(start - shift, 0), end - shift) if not _SPACE.match(text[place]))
+        place = -1 if special else next(own, -1)
+        result.append(-1 if place < 0 else int(number[place]))
     return result
 
 

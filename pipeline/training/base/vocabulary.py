@@ -18,6 +18,7 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -29,7 +30,12 @@ UNKNOWN = SPECIAL[1]
 SPECIAL_NAMES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
 SYMBOLS = string.punctuation + "·…“”‘’「」『』《》〈〉"
 SIGN_TEXTS = 3
-"""Texts that a sign has to stand in to become a token."""
+"""Texts that a run of signs has to stand in to become a token."""
+SPACE = "▁"
+"""A space beside a sign: ``” 금리`` and ``”금리`` are written by different hands."""
+DOTS = "‥"
+"""Two full stops or more: a token with a full stop cannot be a feature's name."""
+_SIGN = r"[^\p{L}\p{M}\p{N}\s]"
 _WORD = re.compile(r"[^\W_]+")
 _SUFFIX_TAGS = ("XSV", "XSA", "XSN", "VCP", "VCN")
 
@@ -79,15 +85,22 @@ def segments(words: Sequence[str]) -> Iterator[list[str]]:
 
 
 def signs_of(texts: Iterable[str]) -> list[str]:
-    """Hanja, punctuation and symbols that stand in ``SIGN_TEXTS`` texts or more, sorted."""
-    counts = Counter(char for text in texts for char in set(normalise(text)) if not char.isspace() and is_sign(char))
-    return sorted(char for char, n in counts.items() if n >= SIGN_TEXTS and unicodedata.category(char)[0] in "LPS")
+    """Runs of signs, as `build_tokenizer` sees them, and hanja that stand in ``SIGN_TEXTS`` texts or more; sorted."""
+    backend, counts = _backend([UNKNOWN], signs=True), Counter[str]()
+    for text in texts:
+        words = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))
+        counts.update({word for word, _ in words if is_sign(word)})
+    return sorted(run for run, n in counts.items() if n >= SIGN_TEXTS and run != SPACE and _seen(run))
+
+
+def _seen(run: str) -> bool:
+    return all(unicodedata.category(char)[0] in "LPS" for char in run)
 
 
 def train_vocabulary(texts: Sequence[str], size: int, min_count: int = 2, *, signs: bool = False) -> list[str]:
     """At most ``size`` tokens: special ones, the alphabet, then merged pieces, most useful first.
 
-    ``min_count`` is how often a word has to occur to be looked at; ``signs`` adds `signs_of` the texts to the alphabet.
+    ``min_count`` is how often a word has to occur to be looked at; ``signs`` adds `signs_of` the texts.
     The order of ``texts`` does not matter. Raises BadInputError where the texts hold no words or ``size`` does not fit
     the alphabet.
     """
@@ -98,10 +111,13 @@ def train_vocabulary(texts: Sequence[str], size: int, min_count: int = 2, *, sig
     if not words:
         raise BadInputError("No word occurs often enough in the texts to learn a vocabulary: give more texts.")
     seen = {char for word in words for char in word}
-    more = signs_of(texts) if signs else []
-    alphabet = sorted(seen | set(hangul_alphabet()) | set(string.ascii_lowercase + string.digits + SYMBOLS) | {*more})
-    if size < len(SPECIAL) + len(alphabet):
-        raise BadInputError(f"A vocabulary of {size} tokens does not hold the alphabet of {len(alphabet)} characters.")
+    runs = signs_of(texts) if signs else []
+    alphabet = sorted(
+        seen | set(hangul_alphabet()) | set(string.ascii_lowercase + string.digits + SYMBOLS).union(*runs)
+    )
+    known = [*alphabet, *sorted({*runs} - {*alphabet})]
+    if size < len(SPECIAL) + len(known):
+        raise BadInputError(f"A vocabulary of {size} tokens does not hold the alphabet of {len(known)} characters.")
     parts: Counter[str] = Counter()
     for word, pieces in zip(words, segments(words), strict=True):
         for piece in pieces:
@@ -113,27 +129,21 @@ def train_vocabulary(texts: Sequence[str], size: int, min_count: int = 2, *, sig
     )
     model.train_from_iterator((" ".join([part] * n) for part, n in sorted(parts.items())), trainer)
     merged = [token for token, _ in sorted(model.get_vocab().items(), key=lambda item: item[1])]
-    return [*SPECIAL, *dict.fromkeys([*alphabet, *merged])][:size]
+    return [*SPECIAL, *dict.fromkeys([*known, *merged])][:size]
 
 
-def build_tokenizer(vocabulary: Sequence[str], max_length: int) -> Any:
+def build_tokenizer(vocabulary: Sequence[str], max_length: int, *, signs: bool = False) -> Any:
     """A transformers fast tokenizer: NFC, lower case, split at spaces and punctuation, longest match from the left.
 
     ``max_length`` in tokens, special tokens included. Accents and Hangul stay composed (``strip_accents`` would take
-    syllables apart into Jamo).
+    syllables apart into Jamo). With ``signs`` a run of signs and the spaces at its ends are one word (``”▁``, ``…[``):
+    a writer's habits are in the runs and spaces more than in the signs.
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import decoders, processors
     from transformers import PreTrainedTokenizerFast
 
-    table = {token: index for index, token in enumerate(vocabulary)}
-    backend = Tokenizer(models.WordPiece(table, unk_token=UNKNOWN, continuing_subword_prefix=""))
-    backend.normalizer = normalizers.Sequence(
-        [
-            normalizers.NFC(),
-            normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=True),
-        ]
-    )
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend = _backend(vocabulary, signs)
+    table = backend.get_vocab()
     backend.decoder = decoders.WordPiece(prefix="", cleanup=False)
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -142,3 +152,26 @@ def build_tokenizer(vocabulary: Sequence[str], max_length: int) -> Any:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=max_length, **SPECIAL_NAMES)
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     return tokenizer
+
+
+def _backend(vocabulary: Sequence[str], signs: bool) -> Any:
+    """The tokenizer of the package tokenizers, without what it adds around a text."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    table = {token: index for index, token in enumerate(vocabulary)}
+    backend = Tokenizer(models.WordPiece(table, unk_token=UNKNOWN, continuing_subword_prefix=""))
+    bert = partial(normalizers.BertNormalizer, strip_accents=False)
+    spelled = [
+        normalizers.NFC(),
+        bert(clean_text=True, handle_chinese_chars=False, lowercase=True),
+        bert(clean_text=False, handle_chinese_chars=True, lowercase=False),
+    ]
+    if signs:
+        beside = rf"(?<={_SIGN})\s+(?=\S)|(?<=\S)\s+(?={_SIGN})"
+        spelled[2:2] = [normalizers.Replace(Regex(r"\.{2,}"), DOTS), normalizers.Replace(Regex(beside), SPACE)]
+        runs = pre_tokenizers.Split(Regex(_SIGN + "+"), "isolated")
+        backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), runs])
+    else:
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.normalizer = normalizers.Sequence(spelled)
+    return backend
