@@ -41,6 +41,8 @@ def check(settings: TrainingConfig, lexical: LexicalFloor | None, encoder: Encod
     """Raises ConfigError where styles are wanted that cannot be had."""
     if settings.styles and lexical is None:
         raise ConfigError("training.styles needs encoder.lexical_floor above 0: styles are fitted over the floor")
+    if settings.styles and settings.query_terms:
+        raise ConfigError("training.styles is for queries that no model reads: set it or training.query_terms to 0")
     if settings.styles and not encoder.signs.any():
         raise ConfigError(
             "training.styles tells texts apart by the signs of their titles, and this base blocks them: "

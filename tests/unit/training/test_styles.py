@@ -133,10 +133,17 @@ def test_no_sign_is_in_enough_queries(training_set, signed, tmp_path):
     assert not (tmp_path / "m" / FILE).exists()
 
 
-@pytest.mark.parametrize(("encoding", "told"), [(None, "lexical_floor"), (Config().encoder, r"base\.signs")])
-def test_what_styles_cannot_be_had_with_is_told(training_set, start, tmp_path, encoding, told):
+@pytest.mark.parametrize(
+    ("encoding", "changes", "told"),
+    [
+        (None, {}, "lexical_floor"),
+        (Config().encoder, {}, r"base\.signs"),
+        (Config().encoder, {"query_terms": 4}, "query_terms"),
+    ],
+)
+def test_what_styles_cannot_be_had_with_is_told(training_set, start, tmp_path, encoding, changes, told):
     with pytest.raises(ConfigError, match=told):
-        train(training_set, start, tmp_path / "m", settings(styles=2), silent, encoding=encoding)
+        train(training_set, start, tmp_path / "m", settings(styles=2, **changes), silent, encoding=encoding)
 
 
 def test_another_encoders_styles_are_refused(signed, tmp_path):
