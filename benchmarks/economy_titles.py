@@ -52,13 +52,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
                  "learning_rate": 1e-4, "head_learning_rate": 1e-4, "warmup_share": 0.1, "freeze_embeddings": False,
                  "teacher": "none", "distil_weight": 0.0, "flops_weight": 1e-3, "temperature": 1.5,
                  "validation_queries": 0, "checkpoint_every": 200,
-                 "projection_epochs": 3, "projection_weight": 0.5, "styles": 32, "style_weight": 0.75},
+                 "projection_epochs": 3, "projection_weight": 0.5, "styles": 32, "style_weight": 0.5},
     "encoder": {"lexical_added": True, "lexical_floor": 1.0},
 }  # fmt: skip
 """What this data wants otherwise than config.yaml; docs/economy-titles.md says why."""
-SERVED_FLOOR = 1.5
-"""The lexical floor that a model trained over `SETTINGS`' is served over, chosen on development titles and a fifth of
-KorQuAD's questions: heavier ones cost titles and bring questions nothing (docs/economy-titles.md)."""
+SERVED_FLOOR = 2.0
+"""The lexical floor that a model trained over `SETTINGS`' is served over, chosen on development titles over all texts
+and a fifth of KorQuAD's questions (docs/economy-titles.md has both)."""
 COMPARED = ("model", "model+bm25", "tokens", "no signs", "floor")
 """Systems (where they are measured) whose difference to BM25 with nori is told."""
 SHORTEST = 40  # characters of a text that can be searched for: shorter ones are a reporter's name
