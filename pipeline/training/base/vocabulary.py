@@ -161,17 +161,18 @@ def _backend(vocabulary: Sequence[str], signs: bool) -> Any:
     table = {token: index for index, token in enumerate(vocabulary)}
     backend = Tokenizer(models.WordPiece(table, unk_token=UNKNOWN, continuing_subword_prefix=""))
     bert = partial(normalizers.BertNormalizer, strip_accents=False)
-    spelled = [
-        normalizers.NFC(),
-        bert(clean_text=True, handle_chinese_chars=False, lowercase=True),
-        bert(clean_text=False, handle_chinese_chars=True, lowercase=False),
-    ]
     if signs:
         beside = rf"(?<={_SIGN})\s+(?=\S)|(?<=\S)\s+(?={_SIGN})"
-        spelled[2:2] = [normalizers.Replace(Regex(r"\.{2,}"), DOTS), normalizers.Replace(Regex(beside), SPACE)]
+        spelled = [
+            bert(clean_text=True, handle_chinese_chars=False, lowercase=True),
+            normalizers.Replace(Regex(r"\.{2,}"), DOTS),
+            normalizers.Replace(Regex(beside), SPACE),
+            bert(clean_text=False, handle_chinese_chars=True, lowercase=False),
+        ]
         runs = pre_tokenizers.Split(Regex(_SIGN + "+"), "isolated")
         backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), runs])
     else:
+        spelled = [bert(clean_text=True, handle_chinese_chars=True, lowercase=True)]
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.normalizer = normalizers.Sequence(spelled)
+    backend.normalizer = normalizers.Sequence([normalizers.NFC(), *spelled])
     return backend
