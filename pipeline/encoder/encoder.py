@@ -161,14 +161,14 @@ class Encoder:
 
     def _read_wholes(self, place: Path) -> None:
         """Read what was fitted to whole texts, where the folder has it."""
+        if not ((place / PROJECTION).exists() or (place / STYLES).exists()):
+            return
         config: Any = self.module.backbone.config
-        size = len(self.vocabulary)
+        sizes = (len(self.vocabulary), int(config.hidden_size), int(config.num_hidden_layers))
         if (place / PROJECTION).exists():
-            read = Projection.read(place / PROJECTION, size, int(config.hidden_size), int(config.num_hidden_layers))
-            self.module.projection = read.to(self.device)
+            self.module.projection = Projection.read(place / PROJECTION, *sizes).to(self.device)
         if (place / STYLES).exists():
-            styles = Styles.read(place / STYLES, size, int(config.hidden_size), int(config.num_hidden_layers))
-            self.module.styles = styles.to(self.device)
+            self.module.styles = Styles.read(place / STYLES, *sizes).to(self.device)
 
     def save(self, folder: str | Path, beside: Mapping[str, str] | None = None) -> None:
         """Write the encoder as one folder, all or nothing; see ``pipeline.encoder.folder`` for its layout.

@@ -10,7 +10,7 @@ row for every token of a query, as in the static query embeddings of inference-f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -34,19 +34,36 @@ def pooled(states: Sequence[Tensor], mask: Tensor, layers: Sequence[int]) -> Ten
     return torch.cat([F.normalize((states[layer].float() * counted).sum(1) / total, dim=1) for layer in layers], dim=1)
 
 
-def open_whole(file: Path, names: Sequence[str]) -> tuple[list[int], list[Tensor]]:
-    """The layers and the tensors ``names`` of a file with what was fitted to pooled states.
+def write_whole(file: Path, layers: Sequence[int], tensors: Mapping[str, Tensor]) -> None:
+    """Save what was fitted to pooled states of ``layers``."""
+    from safetensors.torch import save_file
 
-    Raises CorruptArtifactError where it cannot be read.
+    held = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(held, str(file), {"layers": ",".join(map(str, layers))})
+
+
+def read_whole(file: Path, names: Sequence[str], size: int, depth: int) -> tuple[list[int], list[Tensor]]:
+    """The layers and the tensors ``names``, ``terms`` first, of a file that `write_whole` wrote for an encoder with
+    ``size`` terms and ``depth`` layers.
+
+    Raises CorruptArtifactError where it cannot be read or cannot be this encoder's.
     """
     from safetensors import safe_open
 
     try:
         with safe_open(str(file), "pt") as held:
             layers = [int(layer) for layer in held.metadata()["layers"].split(",")]
-            return layers, [held.get_tensor(name) for name in names]
+            tensors = [held.get_tensor(name) for name in names]
     except Exception as error:  # safetensors' own error class, a missing name, a layer that is no number
         raise CorruptArtifactError(f"{file} cannot be read: save the encoder again.") from error
+    check_whole(file, all(0 <= layer <= depth for layer in layers) and not bool((tensors[0] >= size).any()))
+    return layers, tensors
+
+
+def check_whole(file: Path, fits: bool) -> None:
+    """Raises CorruptArtifactError unless ``file`` ``fits`` the encoder that it lies beside."""
+    if not fits:
+        raise CorruptArtifactError(f"{file} belongs to another encoder: save the encoder again.")
 
 
 class Projection(nn.Module):
@@ -73,11 +90,7 @@ class Projection(nn.Module):
 
     def write(self, file: Path) -> None:
         """Save it."""
-        from safetensors.torch import save_file
-
-        held = {"terms": self.terms, "weight": self.weight.half(), "bias": self.bias}
-        layers = ",".join(map(str, self.layers))
-        save_file({name: tensor.cpu().contiguous() for name, tensor in held.items()}, str(file), {"layers": layers})
+        write_whole(file, self.layers, {"terms": self.terms, "weight": self.weight.half(), "bias": self.bias})
 
     @classmethod
     def read(cls, file: Path, size: int, width: int, depth: int) -> Projection:
@@ -85,8 +98,6 @@ class Projection(nn.Module):
 
         Raises CorruptArtifactError where it cannot be read or belongs to another encoder.
         """
-        layers, (terms, weight, bias) = open_whole(file, ("terms", "weight", "bias"))
-        fits = weight.shape == (len(terms), len(layers) * width) and bias.shape == terms.shape
-        if not fits or not all(0 <= layer <= depth for layer in layers) or bool((terms >= size).any()):
-            raise CorruptArtifactError(f"{file} belongs to another encoder: save the encoder again.")
+        layers, (terms, weight, bias) = read_whole(file, ("terms", "weight", "bias"), size, depth)
+        check_whole(file, weight.shape == (len(terms), len(layers) * width) and bias.shape == terms.shape)
         return cls(layers, terms, weight, bias)

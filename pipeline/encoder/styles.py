@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.encoder.projection import open_whole
-from pipeline.errors import CorruptArtifactError
+from pipeline.encoder.projection import check_whole, read_whole, write_whole
 
 FILE = "styles.safetensors"
 """Its file in an encoder's folder, Garam's own like the projection's."""
@@ -60,11 +59,8 @@ class Styles(nn.Module):
 
     def write(self, file: Path) -> None:
         """Save it."""
-        from safetensors.torch import save_file
-
-        tensors = {"terms": self.terms, "centroids": self.centroids.half(), "bias": self.bias, "weight": self.weight}
-        layers = ",".join(map(str, self.layers))
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, str(file), {"layers": layers})
+        held = {"terms": self.terms, "centroids": self.centroids.half(), "bias": self.bias, "weight": self.weight}
+        write_whole(file, self.layers, held)
 
     @classmethod
     def read(cls, file: Path, size: int, width: int, depth: int) -> Styles:
@@ -72,14 +68,8 @@ class Styles(nn.Module):
 
         Raises CorruptArtifactError where they cannot be read or belong to another encoder.
         """
-        layers, (terms, centroids, bias, weight) = open_whole(file, ("terms", "centroids", "bias", "weight"))
-        fits = (
-            bias.dim() == 2
-            and centroids.shape == (bias.numel(), len(layers) * width)
-            and weight.shape == (len(terms), bias.numel())
-            and all(0 <= layer <= depth for layer in layers)
-            and not bool((terms >= size).any())
-        )
-        if not fits:
-            raise CorruptArtifactError(f"{file} belongs to another encoder: save the encoder again.")
+        names = ("terms", "centroids", "bias", "weight")
+        layers, (terms, centroids, bias, weight) = read_whole(file, names, size, depth)
+        fits = bias.dim() == 2 and centroids.shape == (bias.numel(), len(layers) * width)
+        check_whole(file, fits and weight.shape == (len(terms), bias.numel()))
         return cls(layers, terms, centroids, bias, weight)

@@ -28,7 +28,6 @@ def signed(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The start, with signs as terms."""
     folder = tmp_path_factory.mktemp("signed") / "m"
     encoder = Encoder.load(start)
-    encoder.facts["signs"] = True
     Encoder(
         encoder.module.masked_lm(), encoder.tokenizer, np.ones(len(encoder.vocabulary), np.float32), device="cpu",
         facts={"signs": True},
