@@ -109,6 +109,7 @@ class _Article:
         self.text = str(row["text"])
         self.day = day_of(parse_instant(str(row["published_at"])))
         self.story_id = number
+        self.outlet = str(row.get("outlet") or "")
 
 
 def _articles(path: Path) -> list[_Article]:

@@ -2,14 +2,15 @@
 
     python benchmarks/economy_titles.py NEWS.jsonl.gz --first 2026-02-22 --last 2026-02-28 --output DIR
 
-`NEWS` has a JSON object a line with `id`, `title`, `text` and `date`. A base and a model are made from articles of the
-days (in Seoul) before `--first` and from nothing later. Then the titles of `--first` to `--last` search the texts of
-all days up to the last line of the file (with `--until`, up to that day), without their titles. Systems: BM25 with nori
-in an OpenSearch node that is started for it (BM25 over Kiwi's morphemes where `--no-opensearch` says so), the model as
-served, and their hybrid; the lexical floor and the learned weights by themselves, and the model asked without the
-titles' signs or, a bi-encoder, by tokens alone. Like BM25, all take IDF and lengths from the texts that are searched.
-Every title has one answer, its own article; a copy of the same text counts too in the second table. `--judged` names
-folders in BEIR form that are searched besides. To develop, choose earlier days:
+`NEWS` has a JSON object a line with `id`, `title`, `text`, `date` and, where it is known, `source`, the outlet. A base
+and a model are made from articles of the days (in Seoul) before `--first` and from nothing later. Then the titles of
+`--first` to `--last` search the texts of all days up to the last line of the file (with `--until`, up to that day),
+without their titles. Systems: BM25 with nori in an OpenSearch node that is started for it (BM25 over Kiwi's morphemes
+where `--no-opensearch` says so), the model as served, and their hybrid; the lexical floor and the learned weights by
+themselves, and the model asked without the titles' signs or, a bi-encoder, by tokens alone. Like BM25, all take IDF
+and lengths from the texts that are searched. Every title has one answer, its own article; a copy of the same text
+counts too in the second table. `--judged` names folders in BEIR form that are searched besides. To develop, choose
+earlier days:
 
     python benchmarks/economy_titles.py NEWS.jsonl.gz --first 2026-02-19 --last 2026-02-21 --until 2026-02-21 ...
 
@@ -52,7 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
                  "learning_rate": 1e-4, "head_learning_rate": 1e-4, "warmup_share": 0.1, "freeze_embeddings": False,
                  "teacher": "none", "distil_weight": 0.0, "flops_weight": 1e-3, "temperature": 1.5,
                  "validation_queries": 0, "checkpoint_every": 200,
-                 "projection_epochs": 3, "projection_weight": 0.5, "styles": 32, "style_weight": 0.5},
+                 "projection_epochs": 3, "projection_weight": 0.5, "styles": 32, "style_weight": 0.75},
     "encoder": {"lexical_added": True, "lexical_floor": 1.0},
 }  # fmt: skip
 """What this data wants otherwise than config.yaml; docs/economy-titles.md says why."""
@@ -73,6 +74,7 @@ class Article:
     title: str
     text: str
     day: dt.date
+    outlet: str
 
     @property
     def story_id(self) -> int:
@@ -84,7 +86,7 @@ def read(path: Path) -> list[Article]:
     with gzip.open(path, "rt", encoding="utf-8") as handle:
         rows = [json.loads(line) for line in handle]
     return [
-        Article(n, str(r["id"]), r["title"], r["text"].strip(), day_of(parse_instant(r["date"])))
+        Article(n, str(r["id"]), r["title"], r["text"].strip(), day_of(parse_instant(r["date"])), r.get("source") or "")
         for n, r in enumerate(rows)
     ]
 

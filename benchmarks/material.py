@@ -24,6 +24,7 @@ class Article:
     text: str
     day: dt.date
     story_id: int
+    outlet: str = ""
     category: str = ""
 
 

@@ -112,7 +112,7 @@ def _recipe(config: Config, known: _Known) -> dict[str, Any]:
         "max_chars": config.encoder.max_chars,
         "statistics": known.words.content_hash,
         "synonyms": content_hash([[list(g.words), g.confidence] for g in known.groups]),
-        "articles": content_hash([[a.id, a.version, a.story_id] for a in known.articles]),
+        "articles": content_hash([[a.id, a.version, a.story_id, a.outlet] for a in known.articles]),
         "anchor": known.anchor.artifact,
     }
 

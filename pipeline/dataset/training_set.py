@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 """Changes when the same articles and settings would give another training set."""
 
 
@@ -41,6 +41,8 @@ class TrainingArticle(Protocol):
     def day(self) -> dt.date: ...
     @property
     def story_id(self) -> int: ...
+    @property
+    def outlet(self) -> str: ...
 
 
 @dataclass
@@ -170,6 +172,7 @@ def _pairs_of(article: TrainingArticle, as_of: dt.date, settings: DatasetConfig,
                 "id": f"{article.id}-{number}",
                 "article_id": article.id,
                 "story_id": article.story_id,
+                "outlet": article.outlet,
                 "day": article.day.isoformat(),
                 "text": without(held, taken),
             }

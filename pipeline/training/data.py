@@ -18,11 +18,13 @@ from pipeline.errors import BadInputError
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A training set by positions: example i asks ``queries[i]`` and is answered by ``texts[positives[i]]``."""
+    """A training set by positions: example i asks ``queries[i]`` and is answered by ``texts[positives[i]]``.
+    ``outlets`` say who published a text, "" where nobody knows."""
 
     ids: list[str]
     texts: list[str]
     stories: list[int]
+    outlets: list[str]
     queries: list[str]
     kinds: list[str]
     positives: list[int]
@@ -56,6 +58,7 @@ def read(folder: Path) -> TrainingData:
             ids=[row["id"] for row in passages],
             texts=[row["text"] for row in passages],
             stories=[int(row["story_id"]) for row in passages],
+            outlets=[str(row.get("outlet") or "") for row in passages],
             queries=[row["query"] for row in examples],
             kinds=[row["kind"] for row in examples],
             positives=positives,

@@ -34,14 +34,15 @@ LENGTH = 0.45
 @dataclass(frozen=True)
 class Pairs:
     """Queries and their texts, by positions: ``queries`` (Q, V) weights of tokens and the same as token ids in
-    ``asked``; ``texts`` (token ids) with their ``floor`` (P, V) and ``stories``; query i is answered by text
-    ``positives[i]`` and counts ``weights[i]``."""
+    ``asked``; ``texts`` (token ids) with their ``floor`` (P, V), ``stories`` and ``outlets`` (numbers from 0; -1 where
+    nobody knows); query i is answered by text ``positives[i]`` and counts ``weights[i]``."""
 
     queries: sp.csr_matrix
     asked: Sequence[Sequence[int]]
     texts: Sequence[Sequence[int]]
     floor: sp.csr_matrix
     stories: NDArray[np.int64]
+    outlets: NDArray[np.int64]
     positives: NDArray[np.int64]
     weights: NDArray[np.float32]
 
@@ -54,9 +55,11 @@ class Pairs:
         are of all of it, ``asked`` of the examples."""
         used = sorted({data.positives[i] for i in examples})
         place = {position: row for row, position in enumerate(used)}
+        number = {name: n for n, name in enumerate(sorted({data.outlets[position] for position in used} - {""}))}
         return cls(
             queries[examples], asked, [passages[position] for position in used], floor[used],
             np.array([data.stories[position] for position in used]),
+            np.array([number.get(data.outlets[position], -1) for position in used]),
             np.array([place[data.positives[i]] for i in examples]),
             np.array([data.weights[i] for i in examples], np.float32),
         )  # fmt: skip

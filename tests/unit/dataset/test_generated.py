@@ -45,7 +45,7 @@ def articles():
     words = [word for word in WORDS.split() if not word.startswith("##") and len(word) > 1]
     return [
         SimpleNamespace(
-            id=n, story_id=n, day=DAY, title=f"{words[n]} {words[n + 9]} 소식 {n}호",
+            id=n, story_id=n, outlet="", day=DAY, title=f"{words[n]} {words[n + 9]} 소식 {n}호",
             text=" ".join(" ".join(words[n + k : n + k + 7]) + "." for k in (0, 5, 11)),
         )
         for n in range(12)

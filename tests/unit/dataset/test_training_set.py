@@ -26,6 +26,7 @@ class Item:
     text: str
     day: dt.date
     story_id: int
+    outlet: str = ""
 
 
 def item(

@@ -30,7 +30,14 @@ def training_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
         own = draw.sample(words, 6)
         text = " ".join(own + draw.choices(words, k=6))
         passages.append(
-            {"id": f"{number}-0", "article_id": number, "story_id": number // 2, "day": "2026-01-01", "text": text}
+            {
+                "id": f"{number}-0",
+                "article_id": number,
+                "story_id": number // 2,
+                "day": "2026-01-01",
+                "text": text,
+                "outlet": ("", "가람일보", "강변뉴스")[number % 3],
+            }
         )
         others = [f"{n}-0" for n in draw.sample(range(60), 4) if n // 2 != number // 2]
         for kind, query in (("title", " ".join(own[:3])), ("sentence", " ".join(own[3:]))):

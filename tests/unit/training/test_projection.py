@@ -36,7 +36,8 @@ def topical(encoder: Encoder, each: int = 40, seed: int = 0) -> tuple[Pairs, lis
     encoder.lexical = floor
     pairs = Pairs(
         encoder.token_queries(queries, encoder.query_weights), encoder.tokens(queries), encoder.tokens(texts),
-        encoder.lexical_floor(texts), np.arange(len(texts)), np.arange(len(texts)), np.ones(len(texts), np.float32),
+        encoder.lexical_floor(texts), np.arange(len(texts)), np.full(len(texts), -1), np.arange(len(texts)),
+        np.ones(len(texts), np.float32),
     )  # fmt: skip
     return pairs, texts, words[:2]
 
@@ -107,7 +108,9 @@ def test_a_batch_has_one_text_of_a_story_and_neighbours_of_its_own():
     assert nearest.shape == (40, wholes.NEIGHBOURS)
     assert all(row not in nearest[row] for row in range(40))
     stories = np.arange(40) // 2
-    pairs = Pairs(sp.csr_matrix((40, 3)), [], [], sp.csr_matrix((40, 3)), stories, np.arange(40), np.ones(40))
+    pairs = Pairs(
+        sp.csr_matrix((40, 3)), [], [], sp.csr_matrix((40, 3)), stories, np.full(40, -1), np.arange(40), np.ones(40)
+    )
     asked = {position: [position] for position in range(40)}
     examples = wholes.batch(pairs, np.arange(6), nearest, asked, 3, np.random.default_rng(0))
     assert len(set(stories[examples])) == len(examples)

@@ -1,9 +1,11 @@
 """Fitting styles: signs find texts by how these are written, and nothing else moves."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.config import Config
@@ -35,9 +37,9 @@ def signed(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def written(encoder: Encoder, seed: int = 0, each: int = 80) -> tuple[Pairs, list[str]]:
+def written(encoder: Encoder, seed: int = 0, each: int = 80, known: bool = False) -> tuple[Pairs, list[str]]:
     """Texts of two publishers who end theirs in their own way, each asked for by two of its words and the publisher's
-    sign, which no text holds."""
+    sign, which no text holds. ``known``: all but every seventh text say who published them."""
     draw = np.random.default_rng(seed)
     words = sorted({w for w in WORDS.split() if not w.startswith("##") and len(w) > 1})
     texts, queries = [], []
@@ -46,9 +48,12 @@ def written(encoder: Encoder, seed: int = 0, each: int = 80) -> tuple[Pairs, lis
         texts.append(" ".join([*own, *3 * [words[-1 - number % 2]]]))
         queries.append(" ".join([SIGNS[number % 2], *own[:2]]))
     encoder.lexical = LexicalFloor(1.0, 12.0, added=True)
+    at = np.arange(len(texts))
+    outlets = np.where(at % 7 > 0, at % 2, -1) if known else np.full(len(texts), -1)
     pairs = Pairs(
         encoder.token_queries(queries, encoder.query_weights), encoder.tokens(queries), encoder.tokens(texts),
-        encoder.lexical_floor(texts), np.arange(len(texts)), np.arange(len(texts)), np.ones(len(texts), np.float32),
+        encoder.lexical_floor(texts), np.arange(len(texts)), outlets, np.arange(len(texts)),
+        np.ones(len(texts), np.float32),
     )  # fmt: skip
     return pairs, texts
 
@@ -79,6 +84,37 @@ def test_signs_find_texts_by_how_they_are_written(signed, monkeypatch):
         ours, theirs = (column[np.arange(len(texts)) % 2 == side] for side in (half, 1 - half))
         assert ours.mean() > 2 * theirs.mean()
         assert (ours[:, None] > theirs[None]).mean() > 0.9
+
+
+def test_outlets_guide_the_ways_of_writing_where_they_are_known(signed, monkeypatch):
+    monkeypatch.setattr(styles, "EPOCHS", 60)  # of one step each
+    monkeypatch.setattr(styles, "LEAST_QUERIES", 2)
+    encoder = Encoder.load(signed)
+    student = Student(encoder, settings(styles=4))
+    pairs, _ = written(encoder, known=True)
+    # Signs that say nothing of who writes: only the outlets can tell the texts' ways of writing apart.
+    mixed = replace(pairs, queries=pairs.queries[np.random.default_rng(3).permutation(len(pairs.positives))])
+    held = Wholes.of(student, mixed, silent)
+    figures, found = {}, {}
+    for name, one in (("known", mixed), ("unknown", replace(mixed, outlets=np.full_like(mixed.outlets, -1)))):
+        found[name], figures[name] = styles.fit(student, one, held, silent)
+    assert figures["known"]["outlets_told"] > 0.8
+    assert "outlets_told" not in figures["unknown"]
+    half = np.arange(len(mixed.texts)) % 2 == 0
+
+    def apart(one: Styles) -> float:
+        shares = one.shares(held.pooled()).numpy()
+        return float(np.abs(shares[half].mean(0) - shares[~half].mean(0)).sum())
+
+    assert apart(found["known"]) > 2 * apart(found["unknown"])
+
+
+def test_the_outlet_loss_is_the_mean_log_likelihood_of_texts_whose_outlet_is_known():
+    likely = torch.tensor([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]], requires_grad=True)
+    loss = styles.outlet_loss(likely, torch.tensor([1, -1, 0]))
+    loss.backward()
+    assert loss.item() == pytest.approx(-(np.log(0.8) + np.log(0.9)) / 3)
+    np.testing.assert_allclose(likely.grad, [[0, -1 / 2.4], [0, 0], [-1 / 2.7, 0]], rtol=1e-5)
 
 
 def test_its_worth_in_score_does_not_depend_on_what_signs_weigh_in_queries(signed):
