@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -70,6 +70,12 @@ def test_long_articles_give_several_passages():
     long = " ".join(f"이 문장은 {k}번째 문장이며 내용이 조금씩 다르다고 할 수 있다." for k in range(80))
     made = make([item(1, text=long), item(2)])
     assert sum(row["article_id"] == 1 for row in made.passages) == 3
+
+
+def test_passages_say_who_published_them():
+    outlets = {n: f"{n % 2}호 일보" for n in range(1, 9)}
+    made = make([replace(item(n), outlet=name) for n, name in outlets.items()])
+    assert {row["article_id"]: row["outlet"] for row in made.passages} == outlets
 
 
 def test_held_out_articles_stories_queries_and_near_duplicates_stay_out():

@@ -141,6 +141,7 @@ def test_what_is_saved_is_what_was_fitted_and_a_new_training_drops_it(training_s
     monkeypatch.setattr("pipeline.encoder.encoder.signs_among", lambda names, surface: np.array(names) == "금리")
     result = train(training_set, signed, tmp_path / "m", settings(**changes), encoding=Config().encoder)
     assert result.card["styles"]["terms"] == 1
+    assert 0.4 < result.card["styles"]["outlets_told"] <= 1.0, "of the two outlets that the set names"
     assert result.card["projection"]["terms"] > 0
     encoder = Encoder.load(tmp_path / "m", precision="float32")
     held = encoder.module.styles
