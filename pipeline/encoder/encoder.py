@@ -344,9 +344,7 @@ class Encoder:
             self.module.train(training)
         if not pieces:
             return sp.csr_matrix(np.zeros((0, len(self.vocabulary)), np.float32))
-        back = np.empty(len(order), np.int64)
-        back[np.asarray(order, np.int64)] = np.arange(len(order))
-        return sp.csr_matrix(sp.vstack(pieces, format="csr")[back])
+        return sp.csr_matrix(sp.vstack(pieces, format="csr")[np.argsort(order)])
 
     def _weights(self, texts: Sequence[str], tokens: Sequence[list[int]], max_added: int | None) -> list[sp.csr_matrix]:
         """Rows of some documents, in order; encoded half by half where memory does not suffice for all at once."""

@@ -11,7 +11,7 @@ reaches an own term that is below its floor). Terms that the text does not hold 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -31,6 +31,10 @@ class LexicalFloor:
     weight: float
     average_length: float
     added: bool = False
+
+    def times(self, share: float) -> LexicalFloor:
+        """A floor with ``share`` of the weight."""
+        return replace(self, weight=share * self.weight)
 
     def of(self, tokens: Sequence[Sequence[int]], size: int, average_length: float) -> sp.csr_matrix:
         """The floor (documents, ``size``) float32 of documents given as token ids."""

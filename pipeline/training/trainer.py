@@ -110,7 +110,7 @@ class _Run:
         self.plan = data.plan(self.data, trained, settings)
         self.df_share = self._df_share()
         self.bm25 = self._bm25()
-        self.lexical = encoding.lexical if encoding else None
+        self.lexical = encoding.lexical.times(settings.floor_share) if encoding and encoding.lexical else None
         heads.check(settings, self.lexical, encoder)
         self.floor = self._floor()
         self.trained = trained
@@ -169,7 +169,7 @@ class _Run:
         return bm25_matrix([[t for t in held if not blocked[t]] for held in self.passages], len(blocked))
 
     def _floor(self) -> sp.csr_matrix | None:
-        """The lexical floor of each passage, of its whole text as in serving; None where there is none."""
+        """The lexical floor in training of each passage, of its whole text as in serving; None where there is none."""
         encoder = self.student.encoder
         encoder.lexical = self.lexical
         return encoder.lexical_floor(self.data.texts) if self.lexical else None
@@ -368,7 +368,8 @@ class _Run:
             for part, logits in self.student.batches([self.passages[i] for i in pool], ids):
                 found[part] = torch.log1p(torch.relu(logits)).float().cpu()
         if self.floor is not None and self.lexical is not None:
-            found = self.lexical.under(found, torch.from_numpy(self.floor[pool][:, own].toarray()))
+            served = self.floor[pool][:, own].toarray() / self.settings.floor_share
+            found = self.lexical.under(found, torch.from_numpy(served))
         scores = queries[:, own].toarray() @ found.numpy().T
         target = np.array([place[self.data.positives[i]] for i in self.watched])
         return _ndcg(scores, target)

@@ -164,6 +164,19 @@ def test_a_hard_negative_is_asked_its_own_title_too(training_set):
         assert {read.kinds[i] for i in batch.examples} == {"title"}
 
 
+def test_a_share_of_the_floor_is_trained_over_and_all_of_it_is_watched(training_set, start, tmp_path):
+    """Half a floor leaves the model more to learn; which weights are kept is decided by what would be served."""
+    floors, watched = [], []
+    for share in (1.0, 0.25):
+        chosen = settings(floor_share=share, validation_queries=6)
+        run = _Run(training_set, start, chosen, silent, tmp_path / str(share), None, Config().encoder)
+        floors.append(run.floor.toarray())
+        watched.append(run.watched_value())
+    np.testing.assert_allclose(floors[1], 0.25 * floors[0], rtol=1e-6)
+    assert floors[0].any()
+    assert watched[0] == watched[1]
+
+
 def _documents(floor: torch.Tensor | None, logits: torch.Tensor) -> Sampled:
     share = torch.full((logits.shape[1],), 0.1)
     return Sampled(logits, logits.shape[1], 1.0, share, floor, LexicalFloor(1.0, 1.0, added=True))
