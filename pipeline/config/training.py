@@ -47,7 +47,7 @@ class TrainingConfig(Section):
     teacher_scale: float = key(15.0, "factor of the teacher's scores, each from 0 to 1 in a batch", gt=0)
 
     floor_share: float = key(
-        1.0, "share of encoder.lexical_floor that weights lie on in training: the model learns more of the rest", gt=0, le=1
+        1.0, "share of encoder.lexical_floor that is trained over: with less of it the model learns more", gt=0, le=1
     )
     champion_weight: float = key(
         0.0, "weight of kl_distillation towards the model in service: against forgetting", ge=0
