@@ -33,7 +33,7 @@ class DatasetConfig(Section):
     hard_share: float = key(0.5, "share of the negatives that are BM25-hard; the rest is random", ge=0, le=1)
     hard_top_k: int = key(100, "BM25 ranks that hard negatives come from", ge=1)
     hard_margin: float = key(
-        0.95, "a hard negative scoring above this share of the positive's BM25 score is taken for a positive", gt=0
+        3.0, "a hard negative scoring above this share of the positive's BM25 score is taken for a positive", gt=0
     )
     hard_source: str = key(
         "bm25", "who finds hard negatives: bm25, dense (needs hard_model) or both", pattern="^(bm25|dense|both)$"

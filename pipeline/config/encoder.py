@@ -24,7 +24,7 @@ class EncoderConfig(Section):
         le=30,
     )
     lexical_added: bool = key(
-        False, "true adds a text's own terms' floor to what the model says; false takes the larger of the two"
+        True, "true adds a text's own terms' floor to what the model says; false takes the larger of the two"
     )
     average_length: float = key(
         0.0,

@@ -87,10 +87,22 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         raise BadInputError(f"there is no {path}: name the folder of a training set") from error
 
 
-def split(data: TrainingData, queries: int, seed: int) -> tuple[list[int], list[int]]:
-    """Examples to train on and title examples to watch, no story in both; about ``queries`` watched, a tenth at most.
+@dataclass(frozen=True)
+class Split:
+    """Examples to train on, title examples to watch, and the ``pool`` (positions of passages) that these search."""
 
-    Stories go to the watched part by the hash of their number, so the same ones do whatever else is in the set.
+    trained: list[int]
+    watched: list[int]
+    pool: list[int]
+
+
+def split(data: TrainingData, queries: int, seed: int) -> Split:
+    """Keep about ``queries`` titles to watch, a tenth at most; they search their passages and a rival of each.
+
+    Stories go to the watched part by the hash of their number, so the same ones do whatever else is in the set. No
+    story of the pool is trained on. What answers or rivals a watched title has to be as strange to the model as
+    tomorrow's news: passages that were trained on fire their own titles' terms, and negatives are pushed away, so
+    that the longer the training, the worse the held-out titles would seem to fare.
     """
     titles = [i for i, kind in enumerate(data.kinds) if kind == "title"]
     most = min(queries, len(titles) // 10)
@@ -105,18 +117,23 @@ def split(data: TrainingData, queries: int, seed: int) -> tuple[list[int], list[
             break
         kept.add(story)
         watched += by_story[story]
+    pool = sorted({data.positives[i] for i in watched} | {p for i in watched for p in data.hard[i][:1]})
+    kept |= {data.stories[position] for position in pool}
     trained = [i for i in range(len(data.queries)) if data.stories[data.positives[i]] not in kept]
     if not trained:
         raise BadInputError("all training pairs are of one story: take more articles")
-    return trained, sorted(watched)
+    return Split(trained, sorted(watched), pool)
 
 
 def _hash(seed: int, value: object) -> bytes:
     return hashlib.sha256(f"{seed}\0{value}".encode()).digest()
 
 
-def plan(data: TrainingData, examples: Iterable[int], settings: TrainingConfig) -> list[Batch]:
-    """Every batch of the training, ``settings.steps`` of them; the same for the same data and settings.
+def plan(
+    data: TrainingData, examples: Iterable[int], settings: TrainingConfig, unseen: Iterable[int] = ()
+) -> list[Batch]:
+    """Every batch of the training, ``settings.steps`` of them; the same for the same data and settings. No passage of
+    the stories of ``unseen`` ones (positions) is in any.
 
     A batch has up to ``batch_passages`` passages: positives, each with up to ``hard_per_positive`` of its hard
     negatives, no two of one story. A passage brings up to ``queries_per_passage`` of its queries, its title first; a
@@ -125,6 +142,7 @@ def plan(data: TrainingData, examples: Iterable[int], settings: TrainingConfig) 
     ``u ** (1 / weight)`` first), so heavier ones come early and all come before one comes again.
     """
     draw = random.Random(settings.seed)
+    barred = {data.stories[position] for position in unseen}
     asked: dict[int, list[int]] = defaultdict(list)
     for index in examples:
         asked[data.positives[index]].append(index)
@@ -134,7 +152,7 @@ def plan(data: TrainingData, examples: Iterable[int], settings: TrainingConfig) 
     batches: list[Batch] = []
     queue: list[int] = []
     while len(batches) < settings.steps:
-        batches.append(_batch(data, asked, weight, queue, draw, settings))
+        batches.append(_batch(data, asked, weight, queue, draw, settings, barred))
     return batches
 
 
@@ -145,6 +163,7 @@ def _batch(
     queue: list[int],
     draw: random.Random,
     settings: TrainingConfig,
+    barred: set[int],
 ) -> Batch:
     positives: list[int] = []
     negatives: list[int] = []
@@ -166,7 +185,7 @@ def _batch(
         positives.append(position)
         chosen = _asked(data, asked[position], draw, settings)
         examples += chosen
-        candidates = [p for i in chosen for p in data.hard[i]]
+        candidates = [p for i in chosen for p in data.hard[i] if data.stories[p] not in barred]
         draw.shuffle(candidates)
         for candidate in candidates[: 4 * settings.hard_per_positive]:
             added = len(negatives) - (len(positives) - 1) * settings.hard_per_positive

@@ -105,9 +105,10 @@ class _Run:
         self.queries = self.student.queries(self.data.queries)
         length = min(settings.query_max_length, encoder.max_length)
         self.query_tokens = self.student.tokens(self.data.queries, length) if settings.query_terms else []
-        trained, self.watched = data.split(self.data, settings.validation_queries, settings.seed)
-        trained = [i for i in trained if self.queries.indptr[i + 1] > self.queries.indptr[i]]
-        self.plan = data.plan(self.data, trained, settings)
+        parts = data.split(self.data, settings.validation_queries, settings.seed)
+        self.watched, self.pool = parts.watched, parts.pool
+        trained = [i for i in parts.trained if self.queries.indptr[i + 1] > self.queries.indptr[i]]
+        self.plan = data.plan(self.data, trained, settings, self.pool)
         self.df_share = self._df_share()
         self.bm25 = self._bm25()
         self.lexical = encoding.lexical.times(settings.floor_share) if encoding and encoding.lexical else None
@@ -356,9 +357,8 @@ class _Run:
             self.best = {"value": value, "step": self.done, "weights": kept}
 
     def watched_value(self) -> float:
-        """nDCG@10 of the watched titles over the watched passages and as many negatives of theirs."""
-        positions = sorted({self.data.positives[i] for i in self.watched})
-        pool = sorted({*positions, *(p for i in self.watched for p in self.data.hard[i][:1])})
+        """nDCG@10 of the watched titles over their passages and as many rivals, none of them trained on."""
+        pool = self.pool
         place = {position: row for row, position in enumerate(pool)}
         queries = answered(self.student, self.queries[self.watched], self._query_tokens(self.watched))
         own = np.unique(queries.indices).astype(np.int64)

@@ -32,7 +32,7 @@ def settings(**changes):
     given = {
         "steps": 12, "batch_passages": 8, "micro_batch": 4, "columns": 0, "validation_queries": 6, "validate_every": 6,
         "checkpoint_every": 3, "min_active": 0.0, "max_active_share": 1.0, "precision": "float32",
-        "learning_rate": 1e-2, "freeze_embeddings": False,
+        "learning_rate": 1e-2, "temperature": 1.0, "teacher": "bm25", "distil_weight": 0.5, "projection_epochs": 0,
     }  # fmt: skip
     return Config().training.model_copy(update=given | changes)
 
@@ -137,18 +137,21 @@ def test_sampled_columns_are_the_encoders_own_numbers(start):
 
 def test_batches_have_one_passage_of_a_story_and_every_positive_before_one_again(training_set):
     read = training_data.read(training_set)
-    trained, watched = training_data.split(read, 6, 13)
-    stories = {read.stories[read.positives[i]] for i in watched}
-    assert watched
-    assert not stories & {read.stories[read.positives[i]] for i in trained}
-    plan = training_data.plan(read, trained, settings(steps=40))
+    parts = training_data.split(read, 6, 13)
+    trained = parts.trained
+    assert parts.watched
+    assert {read.positives[i] for i in parts.watched} < set(parts.pool), "and rivals of theirs"
+    plan = training_data.plan(read, trained, settings(steps=40), parts.pool)
+    strange = {read.stories[p] for p in parts.pool}
+    assert not strange & {read.stories[p] for batch in plan for p in batch.passages}, "not even as negatives"
+    assert strange & {read.stories[p] for i in trained for p in read.hard[i]}, "which they would have been"
     for batch in plan:
         held = [read.stories[p] for p in batch.passages]
         assert len(set(held)) == len(held)
         assert 2 <= len(held) <= 8
         assert {read.positives[i] for i in batch.examples} <= set(batch.passages)
-    assert plan == training_data.plan(read, trained, settings(steps=40))
-    alone = training_data.plan(read, trained, settings(steps=40, hard_per_positive=0))
+    assert plan == training_data.plan(read, trained, settings(steps=40), parts.pool)
+    alone = training_data.plan(read, trained, settings(steps=40, hard_per_positive=0), parts.pool)
     positives = [p for b in alone for p in dict.fromkeys(read.positives[i] for i in b.examples)]
     whole = {read.positives[i] for i in trained}
     assert len(set(positives[: len(whole)])) > 0.9 * len(whole)
@@ -156,7 +159,7 @@ def test_batches_have_one_passage_of_a_story_and_every_positive_before_one_again
 
 def test_a_hard_negative_is_asked_its_own_title_too(training_set):
     read = training_data.read(training_set)
-    trained, _ = training_data.split(read, 6, 13)
+    trained = training_data.split(read, 6, 13).trained
     answers = {read.positives[i] for i in trained}
     for batch in training_data.plan(read, trained, settings(steps=10, hard_per_positive=2, queries_per_passage=1)):
         asked = [read.positives[i] for i in batch.examples]
