@@ -53,7 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "training": {"hard_per_positive": 3, "queries_per_passage": 3, "max_length": 64, "columns": 2048,
                  "learning_rate": 3e-4, "head_learning_rate": 3e-4, "warmup_share": 0.1, "freeze_embeddings": False,
                  "teacher": "none", "distil_weight": 0.0, "flops_weight": 1e-3, "temperature": 1.5,
-                 "validation_queries": 0, "checkpoint_every": 10**6},
+                 "floor_share": 1.0, "validation_queries": 0, "checkpoint_every": 10**6},
     "encoder": {"lexical_added": True, "lexical_floor": 1.0, "max_length": 64},
 }  # fmt: skip
 

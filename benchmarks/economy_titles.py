@@ -48,13 +48,9 @@ from pipeline.querysets import Corpus, Query, QuerySet
 SETTINGS: dict[str, dict[str, Any]] = {
     "base": {"vocabulary_size": 32_000, "signs": True, "layers": 12, "adaptation": {"steps": 120}},
     "dataset": {"max_articles": 40_000, "recent_days": 60, "sentences_per_passage": 0, "passages_per_article": 1,
-                "passage_chars": 800, "hard_margin": 3.0, "hard_share": 0.75, "expansion_ratio": 0.3},
-    "training": {"hard_per_positive": 3, "queries_per_passage": 3, "max_length": 128, "columns": 2048,
-                 "learning_rate": 1e-4, "head_learning_rate": 1e-4, "warmup_share": 0.1, "freeze_embeddings": False,
-                 "teacher": "none", "distil_weight": 0.0, "flops_weight": 1e-3, "temperature": 1.5,
-                 "floor_share": 0.5, "validation_queries": 0, "checkpoint_every": 200,
-                 "projection_epochs": 3, "projection_weight": 0.5, "styles": 32, "style_weight": 0.75},
-    "encoder": {"lexical_added": True, "lexical_floor": 2.0},
+                "passage_chars": 800, "hard_share": 0.75, "expansion_ratio": 0.3},
+    "training": {"validation_queries": 0, "checkpoint_every": 200,
+                 "projection_epochs": 3, "styles": 32, "style_weight": 0.75},
 }  # fmt: skip
 """What this data wants otherwise than config.yaml; docs/economy-titles.md says why."""
 COMPARED = ("model", "model+bm25", "tokens", "no signs", "floor")

@@ -59,7 +59,7 @@ class TrainingConfig(Section):
     l0_threshold: int = key(0, "documents with no more active terms are not charged; 0 charges all", ge=0)
 
     projection_epochs: int = key(
-        3, "epochs of fitting a projection of whole texts to terms, after the last step; 0: none", ge=0
+        0, "epochs of fitting a projection of whole texts to terms, after the last step; 0: none", ge=0
     )
     projection_terms: float = key(150.0, "terms of a text that a projection may fire, on average", gt=0)
     projection_weight: float = key(0.5, "factor of a projection's weights", gt=0)

@@ -32,7 +32,7 @@ def settings(**changes):
     given = {
         "steps": 12, "batch_passages": 8, "micro_batch": 4, "columns": 0, "validation_queries": 6, "validate_every": 6,
         "checkpoint_every": 3, "min_active": 0.0, "max_active_share": 1.0, "precision": "float32",
-        "learning_rate": 1e-2, "temperature": 1.0, "teacher": "bm25", "distil_weight": 0.5, "projection_epochs": 0,
+        "learning_rate": 1e-2, "temperature": 1.0, "teacher": "bm25", "distil_weight": 0.5,
     }  # fmt: skip
     return Config().training.model_copy(update=given | changes)
 
