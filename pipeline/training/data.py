@@ -7,7 +7,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,7 @@ def plan(
     """
     draw = random.Random(settings.seed)
     barred = {data.stories[position] for position in unseen}
+    data = replace(data, hard=[[p for p in held if data.stories[p] not in barred] for held in data.hard])
     asked: dict[int, list[int]] = defaultdict(list)
     for index in examples:
         asked[data.positives[index]].append(index)
@@ -152,7 +153,7 @@ def plan(
     batches: list[Batch] = []
     queue: list[int] = []
     while len(batches) < settings.steps:
-        batches.append(_batch(data, asked, weight, queue, draw, settings, barred))
+        batches.append(_batch(data, asked, weight, queue, draw, settings))
     return batches
 
 
@@ -163,7 +164,6 @@ def _batch(
     queue: list[int],
     draw: random.Random,
     settings: TrainingConfig,
-    barred: set[int],
 ) -> Batch:
     positives: list[int] = []
     negatives: list[int] = []
@@ -185,7 +185,7 @@ def _batch(
         positives.append(position)
         chosen = _asked(data, asked[position], draw, settings)
         examples += chosen
-        candidates = [p for i in chosen for p in data.hard[i] if data.stories[p] not in barred]
+        candidates = [p for i in chosen for p in data.hard[i]]
         draw.shuffle(candidates)
         for candidate in candidates[: 4 * settings.hard_per_positive]:
             added = len(negatives) - (len(positives) - 1) * settings.hard_per_positive

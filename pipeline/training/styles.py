@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -139,5 +140,5 @@ class _Head:
 def outlet_loss(likely: Tensor, outlets: Tensor) -> Tensor:
     """Mean -ln of what a text's own outlet is given: ``likely`` (B, outlets) are probabilities, ``outlets`` (B,) the
     right ones; -1, a text of an unknown outlet, counts 0."""
-    own = likely.gather(1, outlets.clamp_min(0).unsqueeze(1)).squeeze(1)
-    return torch.where(outlets >= 0, -own.clamp_min(1e-9).log(), 0.0).mean()
+    told = F.nll_loss(likely.clamp_min(1e-9).log(), outlets, ignore_index=-1, reduction="sum")
+    return told / len(outlets)
