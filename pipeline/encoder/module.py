@@ -22,8 +22,8 @@ from pipeline.encoder.styles import Styles
 
 BLOCKED_BIAS = -10_000.0
 """Bias of a blocked dimension's logit: far below anything the decoder makes, and exact enough in fp16 and bf16."""
-CHUNK_BYTES = 48 * 1024 * 1024
-"""Most bytes of logits held at once on a CPU (the last-level cache is about as large)."""
+CHUNK_BYTES = 16 * 1024 * 1024
+"""Most bytes of logits held at once on a CPU: what a text of 256 tokens has over 32,000 terms in bfloat16."""
 CHUNK_BYTES_GPU = 1024 * 1024 * 1024
 """Most bytes of logits held at once on a GPU."""
 
@@ -61,6 +61,13 @@ def _chunk(hidden: Tensor, rows: int) -> int:
     return max(1, limit // max(1, hidden.shape[1] * rows * hidden.element_size()))
 
 
+def counted(hidden: Tensor, mask: Tensor) -> Tensor:
+    """``hidden`` (B, L, H) with each position that does not count (``mask`` (B, L) false) replaced by its text's first
+    that does, so that it changes no maximum over positions. One at least counts in each text."""
+    first = hidden[torch.arange(len(hidden), device=hidden.device), mask.int().argmax(1)].unsqueeze(1)
+    return torch.where(mask.unsqueeze(-1), hidden, first)
+
+
 class MaxLogits(torch.autograd.Function):
     """``max over unmasked positions of (hidden @ weight.T) + bias``: (B, L, H), (V, H), (V,) -> (B, V) fp32.
 
@@ -72,16 +79,14 @@ class MaxLogits(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
         """See the class. ``mask`` is (B, L), true where a position counts."""
         ctx.save_for_backward(hidden, weight, mask)
-        low = torch.finfo(hidden.dtype).min
-        table = weight.to(hidden.dtype).t()
+        table = weight.to(hidden.dtype)
+        states = counted(hidden, mask)
         parts = []
         step = _chunk(hidden, weight.shape[0])
         for start in range(0, hidden.shape[0], step):
-            keep = mask[start : start + step]
-            logits = hidden[start : start + step] @ table
-            if not bool(keep.all()):
-                logits.masked_fill_(~keep.unsqueeze(-1), low)
-            parts.append(logits.amax(dim=1))
+            part = states[start : start + step]
+            # Positions last: the maximum over neighbours in memory takes a tenth of the time of one over far ones.
+            parts.append(torch.bmm(table.expand(len(part), -1, -1), part.transpose(1, 2)).amax(dim=2))
         return torch.cat(parts).float() + bias.float()
 
     @staticmethod
@@ -165,8 +170,7 @@ class SparseDocumentEncoder(nn.Module):
         weight, mask = self.decoder.weight, attention_mask.bool()
         with torch.autocast(hidden.device.type, enabled=False):
             if not torch.is_grad_enabled() and screen.usable(hidden):
-                chunk = _chunk(hidden, weight.shape[0])
-                return screen.max_logits(hidden, weight, bias, mask, self._rounded_rows(), chunk)
+                return screen.max_logits(counted(hidden, mask), weight, bias, self._rounded_rows())
             result = MaxLogits.apply(hidden, weight, bias, mask)
         assert isinstance(result, Tensor)
         return result

@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 
 LEVELS = 127.0
+TERMS_AT_ONCE = 8000
+"""Terms whose 8-bit products with a text are held at once: 8 MB for 256 positions, which stay in the cache."""
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """Rows in 8 bits: ``codes`` (H, V) int8, ``step`` (V,) of a code, ``length`` (V,) of a row and ``error`` (V,) of
+    """Rows in 8 bits: ``codes`` (V, H) int8, ``step`` (V,) of a code, ``length`` (V,) of a row and ``error`` (V,) of
     its rounding, as Euclidean norms."""
 
     codes: Tensor
@@ -36,7 +38,7 @@ class Rounded:
         step = weight.abs().amax(1).clamp_min(1e-12) / LEVELS
         codes = (weight / step.unsqueeze(1)).round_()
         error = (weight - codes * step.unsqueeze(1)).norm(dim=1)
-        return cls(codes.to(torch.int8).t(), step, weight.norm(dim=1), error)
+        return cls(codes.to(torch.int8), step, weight.norm(dim=1), error)
 
 
 def usable(hidden: Tensor) -> bool:
@@ -44,28 +46,20 @@ def usable(hidden: Tensor) -> bool:
     return hidden.device.type == "cpu" and hidden.dtype == torch.float32 and torch.cpu._is_vnni_supported()
 
 
-def max_logits(hidden: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, rounded: Rounded, chunk: int) -> Tensor:
+def max_logits(states: Tensor, weight: Tensor, bias: Tensor, rounded: Rounded) -> Tensor:
     """Largest logits over the positions, (B, V) float32: exact where they are above 0, and -1 where they are not.
 
-    ``hidden`` (B, L, H), ``weight`` (V, H), ``bias`` (V,), ``mask`` (B, L) true where a position counts (one at least
-    in each row), ``rounded`` of the same weight, ``chunk`` documents at a time.
+    ``states`` (B, L, H) of positions that all count, ``weight`` (V, H), ``bias`` (V,), ``rounded`` of the same weight.
     """
-    size, length, width = hidden.shape
-    # A position that does not count repeats the document's first one that does, so it changes no maximum.
-    first = hidden[torch.arange(size), mask.int().argmax(1)].unsqueeze(1)
-    states = torch.where(mask.unsqueeze(-1), hidden, first)
     step = float(states.abs().max().clamp_min(1e-12)) / LEVELS
     codes = (states / step).round_()
     error = float((states - codes * step).norm(dim=2).max())
     longest = float(codes.norm(dim=2).max()) * step
     floor = -(bias + error * rounded.length + longest * rounded.error) / (rounded.step * step)
-    found = torch.full((size, weight.shape[0]), -1.0)
-    for start in range(0, size, chunk):
-        part = codes[start : start + chunk].to(torch.int8)
-        product = torch._int_mm(part.reshape(-1, width), rounded.codes).view(len(part), length, -1)
-        possible = product.amax(1) >= floor
-        for row in range(len(part)):
-            terms = possible[row].nonzero().squeeze(1)
-            logits = weight[terms] @ states[start + row].t()
-            found[start + row, terms] = logits.amax(1) + bias[terms]
+    found = torch.full((len(states), len(weight)), -1.0)
+    for row, text in enumerate(codes.to(torch.int8)):
+        products = (torch._int_mm(part, text.t()) for part in torch.split(rounded.codes, TERMS_AT_ONCE))
+        possible = torch.cat([product.amax(1) for product in products]) >= floor
+        terms = possible.nonzero().squeeze(1)
+        found[row, terms] = (weight[terms] @ states[row].t()).amax(1) + bias[terms]
     return found

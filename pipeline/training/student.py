@@ -17,6 +17,7 @@ from pipeline.config.training import TrainingConfig
 from pipeline.encoder import Encoder
 from pipeline.encoder.module import MaxLogits
 from pipeline.errors import ConfigError
+from pipeline.training import attention
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Student:
             encoder.facts["query_terms"] = settings.query_terms
         # No dropout: batches are few, and the same training must give the same weights after a resume.
         encoder.module.eval()
+        attention.install(encoder.module.backbone)
         self.free = np.flatnonzero(~encoder.blocked)
         self.micro_batch = settings.micro_batch
         """Passages encoded at once; lowered when memory does not suffice."""
