@@ -17,7 +17,9 @@ class DatasetConfig(Section):
 
     passage_chars: int = key(600, "characters of a passage; a longer article gives several", ge=50)
     passages_per_article: int = key(3, "passages of an article at most", ge=1)
-    sentences_per_passage: int = key(2, "sentences taken out of a passage to be its queries", ge=0)
+    sentences_per_passage: int = key(
+        2, "sentences taken out of a passage to be its queries, where its title stands in it or is too short", ge=0
+    )
     min_query_chars: int = key(8, "shortest query, in characters", ge=1)
     min_passage_chars: int = key(60, "shortest passage, in characters", ge=1)
     expansion_ratio: float = key(

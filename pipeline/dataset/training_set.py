@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMAT = 2
+FORMAT = 3
 """Changes when the same articles and settings would give another training set."""
 
 
@@ -111,8 +111,9 @@ def make_training_set(
 ) -> TrainingSet:
     """Passages and examples of ``articles``, the newest of which are of ``as_of``.
 
-    Examples: title -> passage, sentence -> the passage it was taken out of, and both with a name or a synonym
-    replaced (``settings.expansion_ratio`` of all pairs). ``exclude`` refuses what is held out. Deterministic.
+    Examples: title -> passage, where a title cannot be asked sentence -> the passage it was taken out of, and both
+    with a name or a synonym replaced (``settings.expansion_ratio`` of all pairs). ``exclude`` refuses what is held
+    out. Deterministic.
     Raises BadInputError when nothing is left to learn from.
     """
     guard = exclude or Guard(settings.near_duplicate)
@@ -165,7 +166,6 @@ def _pairs_of(article: TrainingArticle, as_of: dt.date, settings: DatasetConfig,
         return
     weight = weight_of((as_of - article.day).days, settings.half_life_days, settings.minimum_weight)
     for number, held in enumerate(parts):
-        taken = _taken(held, article.id, number, settings)
         position = len(work.passages)
         work.passages.append(
             {
@@ -174,13 +174,16 @@ def _pairs_of(article: TrainingArticle, as_of: dt.date, settings: DatasetConfig,
                 "story_id": article.story_id,
                 "outlet": article.outlet,
                 "day": article.day.isoformat(),
-                "text": without(held, taken),
+                "text": " ".join(held),
             }
         )
-        asked = work.ask(article.title, "title", position, weight, settings, guard)
-        for index in taken:
-            asked |= work.ask(held[index], "sentence", position, weight, settings, guard)
-        if not asked:
+        if work.ask(article.title, "title", position, weight, settings, guard):
+            continue
+        # A sentence asks only where the title cannot: what is taken out is missed where titles are answered.
+        taken = _taken(held, article.id, number, settings)
+        work.passages[position]["text"] = without(held, taken)
+        asked = [work.ask(held[index], "sentence", position, weight, settings, guard) for index in taken]
+        if not any(asked):
             # Not in vain: it is a negative of others.
             work.refused["passage_without_query"] += 1
 
