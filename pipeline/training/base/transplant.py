@@ -22,6 +22,7 @@ from torch import Tensor
 
 from pipeline.encoder.module import bf16_is_fast
 from pipeline.errors import GaramError
+from pipeline.training import attention
 from pipeline.training.base.settings import AdaptationSettings
 
 Step = Callable[[int, int, dict[str, float]], None]
@@ -167,6 +168,7 @@ def adapt(
     order: list[int] = []
     losses: list[float] = []
     student.eval()  # dropout would blur the targets
+    attention.install(student)
     for step in range(settings.steps):
         while len(order) < settings.batch_size:
             order.extend(rng.sample(range(len(texts)), len(texts)))
