@@ -48,7 +48,7 @@ from pipeline.training.base.settings import BaseSettings
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "base": {"vocabulary_size": 8_000, "layers": 2, "signs": True, "adaptation": {"steps": 80}},
-    "dataset": {"max_articles": 8_000, "recent_days": 60, "passages_per_article": 1},
+    "dataset": {"max_articles": 8_000, "recent_days": 60, "sentences_per_passage": 0, "passages_per_article": 1},
     "training": {"max_length": 64, "learning_rate": 3e-4, "head_learning_rate": 3e-4, "floor_share": 1.0,
                  "validation_queries": 0, "checkpoint_every": 10**6},
     "encoder": {"lexical_floor": 1.0, "max_length": 64},

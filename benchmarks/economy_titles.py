@@ -47,7 +47,7 @@ from pipeline.querysets import Corpus, Query, QuerySet
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "base": {"vocabulary_size": 32_000, "signs": True, "layers": 12, "adaptation": {"steps": 120}},
-    "dataset": {"max_articles": 40_000, "recent_days": 60, "passages_per_article": 1,
+    "dataset": {"max_articles": 40_000, "recent_days": 60, "sentences_per_passage": 0, "passages_per_article": 1,
                 "passage_chars": 800, "hard_share": 0.75, "expansion_ratio": 0.3},
     "training": {"validation_queries": 0, "checkpoint_every": 200,
                  "projection_epochs": 3, "styles": 32, "style_weight": 0.75},
