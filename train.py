@@ -1,9 +1,10 @@
-"""Train an encoder from a file of articles: ``python train.py --corpus ARTICLES.jsonl --output DIR``.
+"""Learn an encoder from a file of articles: ``python train.py --corpus ARTICLES.jsonl --output DIR``.
 
-Files only, no database: builds the training set from the file, the base model unless ``--base`` names one, trains, and
-leaves a folder that transformers and sentence-transformers load. Killed, the same command with ``--resume`` goes on
-from its last checkpoint and ends with the same weights. On several GPUs the same command behind
-``accelerate launch --num_processes N``: every step is the one that a single process would take.
+Files only, no database: builds the base unless ``--base`` names one, learns the query table from the articles, chooses
+its gain by validation, and leaves a folder that sentence-transformers loads, too. With ``--steps`` (or
+``training.fine_tuning.steps``) the dense encoder is fine-tuned first, for which a training set is made. Killed, the
+same command with ``--resume`` goes on from where it was and ends with the same model. On several GPUs the same command
+behind ``accelerate launch --num_processes N``: every step is the one that a single process would take.
 """
 
 from __future__ import annotations
@@ -35,69 +36,78 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"train.py: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("\ntrain.py: stopped; --resume goes on from the last checkpoint", file=sys.stderr)
+        print("\ntrain.py: stopped; --resume goes on from there", file=sys.stderr)
         return 1
     return 0
 
 
 def run(options: argparse.Namespace) -> Path:
-    """Training set, base, training; the model's folder."""
-    from pipeline.training import train
-    from pipeline.training.processes import Processes
+    """Base, fine-tuning where it is asked for, learning; the model's folder."""
+    from pipeline.training.files import learn_from_articles
+    from pipeline.training.finetune.processes import Processes
 
-    config: Config = load(options.config)
-    changed = {name: value for name in ("steps", "seed") if (value := getattr(options, name)) is not None}
-    settings = type(config.training).model_validate(config.training.model_dump() | changed)
+    config: Config = _configured(options)
     output: Path = options.output
     work = output.with_name(f".{output.name}.work")
     if (output / "card.json").exists():
         if options.resume:
             return output
         raise UsageError(f"{output} holds a trained model already: name another folder, or delete it")
-    processes = Processes()
-    bar = _Bar()
-    base: Path = options.base or work / "base"
-    if processes.main:
-        if not options.resume:
-            shutil.rmtree(work, ignore_errors=True)
-        _prepare(options, config, work, bar)
+    processes, bar = Processes(), _Bar()
+    if processes.main and not options.resume:
+        shutil.rmtree(work, ignore_errors=True)
     processes.wait()
-    result = train(
-        work / "trainingset",
-        base,
-        output,
-        settings,
-        bar,
-        work=work / "training",
-        teacher=base,
-        facts={"parent": str(base)},
-        encoding=config.encoder,
-    )
+    articles = _articles(options.corpus)
+    base: Path | None = options.base
+    if config.training.fine_tuning.steps:
+        base = _fine_tuned(articles, base, work, config, processes, bar)
     if processes.main:
-        shutil.copyfile(work / "trainingset" / "report.json", output / "data.json")
+        learned = learn_from_articles(articles, output, work, config, base=base, progress=bar)
         shutil.rmtree(work, ignore_errors=True)
         bar.end()
-        print(f"{result.steps} steps in {result.seconds:.0f} s; loss curves in {output / 'curves.svg'}")
+        for step in learned.report["ladder"]:
+            print(_step(step))
+        print(f"taken: {learned.report['rung']}; {output / 'ladder.svg'} is its picture")
+    processes.wait()
     return output
 
 
-def _prepare(options: argparse.Namespace, config: Config, work: Path, bar: _Bar) -> None:
-    """The training set and, unless one is named, the base, in the work folder."""
+def _configured(options: argparse.Namespace) -> Config:
+    config = load(options.config)
+    training = config.training
+    if options.seed is not None:
+        training = training.model_copy(update={"seed": options.seed})
+    if options.steps is not None:
+        tuning = type(training.fine_tuning).model_validate(training.fine_tuning.model_dump() | {"steps": options.steps})
+        training = training.model_copy(update={"fine_tuning": tuning})
+    return config.model_copy(update={"training": training})
+
+
+def _fine_tuned(
+    articles: list[_Article], base: Path | None, work: Path, config: Config, processes: Any, bar: _Bar
+) -> Path:
+    """The folder of a base whose dense encoder is fine-tuned on the articles' training set."""
     from pipeline.dataset import make_training_set
+    from pipeline.training.base import build_base, fine_tuned_base
 
-    articles = _articles(options.corpus)
-    made = make_training_set(articles, as_of=max(a.day for a in articles), settings=config.dataset, progress=bar)
-    made.write(work / "trainingset")
-    print(f"{made.report['examples']} examples of {made.report['articles_used']} articles: {made.report['kinds']}")
-    if options.base is None:
-        _base(config, [config.encoder.document_text(a.text) for a in articles], work, bar)
+    start = base or work / "base"
+    if processes.main:
+        texts = [config.encoder.document_text(article.text) for article in articles]
+        if base is None:
+            build_base(texts, start, config.encoder, bar)
+        made = make_training_set(articles, as_of=articles[-1].day, settings=config.dataset, progress=bar)
+        made.write(work / "trainingset")
+        print(f"{made.report['examples']} examples of {made.report['articles_used']} articles: {made.report['kinds']}")
+    processes.wait()
+    return fine_tuned_base(work / "trainingset", start, work / "tuned-base", config.training, work,
+                           {"start": str(start)}, bar)  # fmt: skip
 
 
-def _base(config: Config, texts: list[str], work: Path, bar: _Bar) -> Path:
-    from pipeline.training.base.build import build_base
-    from pipeline.training.base.settings import BaseSettings
-
-    return build_base(texts, work / "base", BaseSettings.model_validate(config.base.model_dump(mode="json")), bar)
+def _step(step: dict[str, Any]) -> str:
+    """A rung of the ladder in one line."""
+    values = " ".join(f"{name} {step[name]:.4f}" for name in ("titles", "short") if name in step)
+    chosen = f" (gain {step['gain']:g}, fires in {step['firing']:.0%})" if "gain" in step else ""
+    return f"{step['rung']}: nDCG@10 {values}{chosen}"
 
 
 class _Article:
@@ -169,10 +179,12 @@ def _parser() -> argparse.ArgumentParser:
         "--corpus", type=Path, required=True, help="articles as JSON lines: title, text, published_at ..."
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the trained model")
-    parser.add_argument("--base", type=Path, help="encoder to start from (default: a base is built from the corpus)")
-    parser.add_argument("--steps", type=int, help="optimizer steps (default: training.steps)")
+    parser.add_argument("--base", type=Path, help="base to start from (default: it is built from the corpus)")
+    parser.add_argument(
+        "--steps", type=int, help="steps of fine-tuning the dense encoder (default: training.fine_tuning.steps, 0)"
+    )
     parser.add_argument("--seed", type=int, help="seed (default: training.seed)")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the same command")
+    parser.add_argument("--resume", action="store_true", help="go on from where the same command was killed")
     return parser
 
 

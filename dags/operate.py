@@ -20,7 +20,8 @@ ACTIONS = {
     "deploy": "deploy a model by hand, whatever the gate said (recorded with your reason)",
     "import_archive": "take an archive in: a file on the server, or hf:NAME",
     "forget": "remove an article by its url, everywhere and for good",
-    "build_base": "build the base model from the articles known now",
+    "build_base": "build the base (vocabulary and dense encoder) from the articles known now",
+    "fine_tune": "fine-tune the base's dense encoder on yesterday's training set (training.fine_tuning.steps)",
     "rederive": "read the kept raw answers of feeds anew, by today's rules",
     "prune": "remove artifacts, raw answers and indices that nothing refers to any more",
 }
@@ -64,7 +65,8 @@ def operate() -> None:
     @task.branch
     def choose() -> str:
         """The form's action."""
-        return str(get_current_context()["params"]["action"])
+        action = str(get_current_context()["params"]["action"])
+        return "write_base_job" if action in ("build_base", "fine_tune") else action
 
     @task
     def rollback() -> int:
@@ -137,16 +139,17 @@ def operate() -> None:
             return dataclasses.asdict(retention.prune(ctx))
 
     @task
-    def build_base() -> str | None:
-        """Write down the base model's job; nothing to do when the base is there."""
-        from pipeline import training
+    def write_base_job() -> str:
+        """Write down the job of building the base, or of fine-tuning its dense encoder."""
+        from pipeline import loop
 
         with garam() as ctx:
-            return training.make_base_job(ctx)
+            tune = get_current_context()["params"]["action"] == "fine_tune"
+            return loop.write_base_job(ctx, fine_tune=tune, progress=logged())
 
     @task(**gpu_queue(), execution_timeout=dt.timedelta(hours=12))
     def run_base_job(job: str) -> dict[str, Any]:
-        """Build the base model on the GPU worker."""
+        """Build or fine-tune the base on the GPU worker."""
         from pipeline import training
 
         with garam() as ctx:
@@ -160,7 +163,7 @@ def operate() -> None:
         with garam() as ctx:
             return training.register(ctx, job, training.JobResult(**result))
 
-    base_job = build_base()
+    base_job = write_base_job()
     register_base(base_job, run_base_job(base_job))
     choose() >> [rollback(), resume(), rebuild(), deploy(), import_archive(), forget(), rederive(), prune(), base_job]
 

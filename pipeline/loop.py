@@ -112,6 +112,22 @@ def retrain(ctx: Context, day: dt.date, progress: Progress = silent, *, deploy: 
     )
 
 
+def write_base_job(ctx: Context, *, fine_tune: bool = False, progress: Progress = silent) -> str:
+    """The job of building the base, or of fine-tuning its dense encoder on yesterday's training set."""
+    if not fine_tune:
+        return training.make_base_job(ctx)
+    as_of = settle(ctx, today() - dt.timedelta(days=1))
+    return training.make_fine_tuning_job(ctx, dataset.build(ctx, as_of, progress=progress))
+
+
+def build_base(ctx: Context, *, fine_tune: bool = False, progress: Progress = silent) -> int:
+    """The id of the base: built unless it is there, or with its dense encoder fine-tuned."""
+    if not fine_tune:
+        return training.ensure_base(ctx, progress=progress)
+    job = write_base_job(ctx, fine_tune=True, progress=progress)
+    return training.register(ctx, job, training.run_job(ctx.artifacts, job, progress))
+
+
 @dataclass(frozen=True)
 class Forgotten:
     """What a removal request did."""
@@ -122,24 +138,31 @@ class Forgotten:
     payloads: int  # raw answers of feeds that were emptied
     erased: list[str]  # artifacts that held its words and are gone
     holding: list[str]  # artifacts that hold its words still
+    vectors: list[str]  # artifacts of vectors and statistics made of it that are gone, or were written again without it
     copies: list[str]  # other articles that tell the same, which stay
 
 
 def forget(ctx: Context, url: str, reason: str = "", *, erase: bool = False) -> Forgotten:
-    """Honour a removal request: from the store for good, from every warm index, and from raw answers.
+    """Honour a removal request: from the store for good, from every warm index, from raw answers, and from the vectors
+    and statistics that models are learned from.
 
-    Artifacts are made of many articles and never changed: those that hold its words are listed, and with ``erase``
-    they are removed, but for the frozen anchor set and judged sets. Run again, it does what is left to do.
+    Other artifacts are made of many articles and never changed: those that hold its words are listed, and with
+    ``erase`` they are removed, but for the frozen anchor set and judged sets. Run again, it does what is left to do.
     """
     from pipeline import news, retention
 
     keys = retention.text_keys(ctx, news.address(url))
+    # First, for without its words nobody can tell which vectors are its own; and again, for some may be new by then.
+    vectors = retention.forget_vectors(ctx, [], keys)
     report = news.forget(ctx, url, reason=reason)
+    vectors += retention.forget_vectors(ctx, report.ids, keys)
     indexed = serving.forget(ctx, report.url)
     holding, erased = retention.holding(ctx, report.ids, keys), list[str]()
     if erase:
         erased, holding = retention.erase(ctx, holding)
-    return Forgotten(report.url, report.articles, indexed, report.payloads, erased, holding, list(report.copies))
+    return Forgotten(
+        report.url, report.articles, indexed, report.payloads, erased, holding, vectors, list(report.copies)
+    )
 
 
 def is_learned(ctx: Context, day: dt.date) -> bool:

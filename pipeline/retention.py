@@ -13,8 +13,11 @@ from typing import Any
 from pipeline import serving
 from pipeline.artifacts import Artifacts
 from pipeline.context import Context
-from pipeline.store import datasets, feeds, news, retention
-from pipeline.vectors import text_key
+from pipeline.encoder.encoding import cut
+from pipeline.kept import encoding_of
+from pipeline.store import datasets, feeds, models, news, retention
+from pipeline.store import vectors as vector_rows
+from pipeline.vectors import DenseVectors, text_key
 
 _TEXTS = {"trainingset": "passages.jsonl", "corpus": "corpus.jsonl", "queryset": "queries.jsonl"}
 """Kinds of artifacts that hold words of articles, and the file that names the articles. Others hold none."""
@@ -32,8 +35,9 @@ def prune(ctx: Context, *, now: dt.datetime | None = None) -> Pruned:
     """Remove what nothing refers to any more: indices, old raw answers, and artifacts older than ``storage.keep_days``.
 
     An artifact stays while a generation, the base, a head of the training line, a frozen or judged query set or the
-    newest training set, query weights or synonyms need it (`pipeline.store.retention.needed`), or a younger artifact
-    or row names it. Run again, it finds nothing. Rows stay: they say what was; what they name can be made again.
+    newest training set, query weights or synonyms need it (`pipeline.store.retention.needed`), what is learned now is
+    learned from it, or a younger artifact or row names it. Run again, it finds nothing. Rows stay: they say what was;
+    what they name can be made again. Only those of dense vectors and of the table's statistics go with their artifacts.
     """
     now = now or dt.datetime.now(dt.UTC)
     left = dataclasses.asdict(serving.prune(ctx))
@@ -47,9 +51,13 @@ def prune_artifacts(ctx: Context, *, now: dt.datetime) -> list[str]:
     stored = ctx.artifacts.stored()
     with ctx.store.begin() as conn:
         kept = retention.needed(conn) | retention.referenced(conn, since)
+        used = [encoding_of(ctx.artifacts.get(n)) for n in retention.needed_models(conn) if ctx.artifacts.has(n)]
+        kept |= retention.learned_from(conn, {one[0] for one in used if one is not None}, since)
     kept |= {name for name, made in stored.items() if made >= since}
     kept = _with_what_they_name(ctx.artifacts, kept)
     gone = sorted(stored.keys() - kept)
+    with ctx.store.begin() as conn:
+        retention.drop(conn, gone)
     for name in gone:
         ctx.artifacts.remove(name)
     return gone
@@ -85,9 +93,55 @@ def _with_what_they_name(artifacts: Artifacts, names: Iterable[str]) -> set[str]
 
 
 def text_keys(ctx: Context, url: str) -> set[str]:
-    """What the texts of an article are called where texts are named by their content; none once it was removed."""
+    """What the texts of an article are called where texts are named by their content; none once it was removed.
+
+    Texts are cut by the configuration or by a model's own encoding, so there is a key for each.
+    """
     with ctx.store.begin() as conn:
-        return {text_key(ctx.config.encoder.document_text(text)) for text in news.texts_of(conn, url)}
+        texts = news.texts_of(conn, url)
+        artifacts = [model.artifact for model in models.all_models(conn)] if texts else []
+    saved = [encoding_of(ctx.artifacts.get(name)) for name in artifacts if ctx.artifacts.has(name)]
+    sizes = {ctx.config.encoder.max_chars, *(one[1].max_chars for one in saved if one is not None)}
+    return {text_key(cut(text, size)) for text in texts for size in sizes}
+
+
+def forget_vectors(ctx: Context, article_ids: Iterable[int], keys: Iterable[str]) -> list[str]:
+    """Take articles out of the dense vectors that are kept and of the query table's statistics; the artifacts that
+    are gone.
+
+    ``keys`` are the articles' `text_keys`. Vectors of other texts go into a new artifact; statistics of other articles
+    in the same batch are made again when they are wanted. Run again, it does what is left to do.
+    """
+    unwanted, gone = set(keys), list[str]()
+    with ctx.store.lock("garam.forget_vectors"):
+        with ctx.store.begin() as conn:
+            rows = vector_rows.dense(conn)
+        for row in rows:
+            if not ctx.artifacts.has(row.artifact):
+                continue
+            vectors = DenseVectors.read(ctx.artifacts.get(row.artifact))
+            if unwanted.isdisjoint(vectors.keys):
+                continue
+            _replace(ctx, row, vectors.without(unwanted))
+            gone.append(row.artifact)
+        with ctx.store.begin() as conn:
+            sums = vector_rows.drop_sums_of(conn, list(article_ids))
+        for name in sums:
+            ctx.artifacts.remove(name)
+    return gone + sums
+
+
+def _replace(ctx: Context, row: vector_rows.DenseRow, rest: DenseVectors) -> None:
+    """Enter what is left of an artifact of dense vectors instead of it."""
+    with ctx.artifacts.scratch() as folder:
+        rest.write(folder / "dense")
+        name = ctx.artifacts.put(folder / "dense", "dense") if rest.keys else None
+    with ctx.store.begin() as conn:
+        if name is None:
+            vector_rows.drop_dense(conn, [row.artifact])
+        else:
+            vector_rows.add_dense(conn, row.encoder, name, len(rest.keys), replaces=[row.artifact])
+    ctx.artifacts.remove(row.artifact)
 
 
 def holding(ctx: Context, article_ids: Iterable[int], keys: Iterable[str] = ()) -> list[str]:

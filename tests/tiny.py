@@ -1,14 +1,14 @@
-"""A tiny encoder: a BERT of 2 layers and 16 dimensions over a WordPiece vocabulary of about 200 tokens, seeded."""
+"""A tiny encoder: a BERT of 2 layers and 16 dimensions, a table of random rows, about 200 query tokens; seeded."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from pipeline.encoder import Encoder
+    from pipeline.encoder import DenseEncoder, Encoder
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = """
@@ -22,13 +22,10 @@ SYLLABLES = (
 )
 
 
-def tiny_encoder(folder: Path, *, seed: int = 0, max_length: int = 64) -> Encoder:
-    """An encoder with random weights and query weights between 0.5 and 2, saved in ``folder``."""
-    import torch
+def tiny_tokenizer(max_length: int = 64) -> Any:
+    """A WordPiece tokenizer of 200 tokens."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
-
-    from pipeline.encoder import Encoder
+    from transformers import PreTrainedTokenizerFast
 
     pieces = [*WORDS.split(), *SYLLABLES, *(f"##{char}" for char in SYLLABLES)]
     tokens = list(dict.fromkeys([*SPECIAL, *pieces]))[:200]
@@ -40,12 +37,22 @@ def tiny_encoder(folder: Path, *, seed: int = 0, max_length: int = 64) -> Encode
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     names = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True))
-    tokenizer = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=backend, model_max_length=max_length, **{f"{key}_token": name for key, name in names.items()}
     )
+
+
+def tiny_dense(*, seed: int = 0) -> DenseEncoder:
+    """A dense encoder with random weights, E5's prefixes, and a tokenizer of its own."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from pipeline.encoder.dense import DenseEncoder, DenseSettings
+
+    tokenizer = tiny_tokenizer()
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(tokens),
+        vocab_size=len(tokenizer),
         hidden_size=16,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -54,7 +61,30 @@ def tiny_encoder(folder: Path, *, seed: int = 0, max_length: int = 64) -> Encode
         pad_token_id=0,
         initializer_range=0.5,
     )
-    weights = np.linspace(0.5, 2 + seed / 64, len(tokens), dtype=np.float32)
-    encoder = Encoder(BertForMaskedLM(config).eval(), tokenizer, weights, device="cpu", precision="float32")
-    encoder.save(folder)
-    return encoder
+    model = BertModel(config, add_pooling_layer=False).eval()
+    return DenseEncoder(model, tokenizer, DenseSettings("mean", "query: ", "passage: "), device="cpu")
+
+
+def tiny_encoder(folder: Path, *, seed: int = 0, gain: float = 1.0, max_chars: int = 200) -> Encoder:
+    """An encoder with random weights, query weights between 0.5 and 2 and a random table, saved in ``folder`` and
+    loaded from there. With a ``gain`` of 0 it is a base: its documents are the lexical floor."""
+    from pipeline.encoder import Encoder, Encoding, QueryTable
+
+    tokenizer = tiny_tokenizer()
+    size = len(tokenizer)
+    draw = np.random.default_rng(seed)
+    rows = draw.normal(size=(size, 16)).astype(np.float32)
+    thresholds = np.full(size, 0.3, np.float32)
+    weights = np.linspace(0.5, 2 + seed / 64, size, dtype=np.float32)
+    made = Encoder(
+        tiny_dense(seed=seed),
+        tokenizer,
+        weights,
+        encoding=Encoding(average_length=8.0, max_chars=max_chars, window_chars=60, max_terms=40),
+        table=QueryTable(rows, np.zeros(16, np.float32), thresholds, gain),
+        device="cpu",
+    )
+    rows[made.blocked] = 0.0
+    thresholds[made.blocked] = np.inf
+    made.save(folder)
+    return Encoder.load(folder, device="cpu")

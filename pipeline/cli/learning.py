@@ -31,19 +31,21 @@ Last = Annotated[dt.date, typer.Option("--to", parser=parse_day, metavar="D", he
 Plot = Annotated[Path | None, typer.Option("--plot", help="also draw it to this .png or .svg file")]
 
 
-def base(context: typer.Context) -> None:
-    """Build the base model from the articles known now, unless it is there; says what its making reached."""
-    from pipeline import training
+def base(
+    context: typer.Context,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="train its dense encoder for training.fine_tuning.steps")
+    ] = False,
+) -> None:
+    """Build the base (vocabulary and dense encoder) from the articles known now, unless it is there."""
+    from pipeline import loop
     from pipeline.store import models
 
     ctx = opened(context)
-    number = training.ensure_base(ctx, progress=TerminalProgress())
+    number = loop.build_base(ctx, fine_tune=fine_tune, progress=TerminalProgress())
     with ctx.store.begin() as conn:
-        card = next(model.card for model in models.all_models(conn) if model.id == number)
-    typer.echo(f"base model {number}")
-    for what in ("distillation", "head"):
-        for name, value in (card.get(what) or {}).items():
-            typer.echo(f"  {what} {name.replace('_', ' ')}: {value:.4g}")
+        card = models.get(conn, number).card
+    typer.echo(f"base {number}: " + ", ".join(f"{name} {card[name]}" for name in ("source", "tokens") if name in card))
 
 
 def learn(context: typer.Context, day: Day, known_by: Instant = None, as_json: Json = False) -> None:

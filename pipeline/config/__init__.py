@@ -17,7 +17,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.artifacts import content_hash
-from pipeline.config.base import BaseModelConfig
 from pipeline.config.dataset import DatasetConfig
 from pipeline.config.demo import DemoConfig
 from pipeline.config.encoder import EncoderConfig
@@ -43,7 +42,6 @@ class Config(BaseModel):
     news: NewsConfig = NewsConfig()
     temporal: TemporalConfig = TemporalConfig()
     synonyms: SynonymsConfig = SynonymsConfig()
-    base: BaseModelConfig = BaseModelConfig()
     encoder: EncoderConfig = EncoderConfig()
     dataset: DatasetConfig = DatasetConfig()
     training: TrainingConfig = TrainingConfig()

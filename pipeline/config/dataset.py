@@ -37,10 +37,6 @@ class DatasetConfig(Section):
     hard_margin: float = key(
         3.0, "a hard negative scoring above this share of the positive's BM25 score is taken for a positive", gt=0
     )
-    hard_source: str = key(
-        "bm25", "who finds hard negatives: bm25, dense (needs hard_model) or both", pattern="^(bm25|dense|both)$"
-    )
-    hard_model: str = key("", "folder of the dense encoder that finds hard negatives")
     near_duplicate: float = key(0.4, "share of common word shingles from which two texts tell the same", gt=0, le=1)
     seed: int = key(13, "seed of every choice made for a training set")
 

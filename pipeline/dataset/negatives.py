@@ -5,14 +5,10 @@ from __future__ import annotations
 import random
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.dataset.bm25 import BM25, Tokenizer, best, bigrams
+from pipeline.dataset.bm25 import BM25, Tokenizer, bigrams
 from pipeline.dataset.leakage import overlap, shingles
 from pipeline.errors import BadInputError, UsageError
 
@@ -48,8 +44,6 @@ def mine(
     stories: Sequence[int] | None = None,
     seed: int = 13,
     tokenize: Tokenizer = bigrams,
-    dense: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
-    lexical: bool = True,
     refused: Counter[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Mined]:
@@ -59,29 +53,21 @@ def mine(
     (``stories[j]`` of document j), scores more than ``margin`` times what the positive scores (it may well be an
     answer too), or shares ``near_duplicate`` of its shingles with the positive. What hard ones are missing are
     drawn at random, so every query has ``negatives`` of them while the collection lasts. Deterministic by ``seed``.
-    With ``dense``, unit vectors of queries (Q, H) and documents (D, H), candidates come from cosines as well, in turns,
-    or from cosines alone where ``lexical`` is false; the margin is a share of the ranking's own score for the positive.
     """
     if not 0 <= hard_share <= 1 or negatives < 1 or top_k < 1:
         raise UsageError("negatives and top_k must be at least 1, and hard_share from 0 to 1")
     refused = Counter() if refused is None else refused
-    rankings = []
-    if lexical or dense is None:
-        model = BM25(documents, tokenize)
-        rankings.append((model.top(queries, top_k), model.pairs(queries, positives)))
-    if dense is not None:
-        rankings.append((_nearest(*dense, top_k), np.einsum("qh,qh->q", dense[0], dense[1][list(positives)])))
+    model = BM25(documents, tokenize)
+    own_scores = model.pairs(queries, positives)
     held = [shingles(document) for document in documents]
     wanted = round(negatives * hard_share)
     found: list[Mined] = []
-    for index, positive in enumerate(positives):
+    for index, (positive, (candidates, scores)) in enumerate(zip(positives, model.top(queries, top_k), strict=True)):
         hard: list[int] = []
-        for candidate, score, own in _in_turns([(next(top), float(own[index])) for top, own in rankings]):
+        for candidate, score in zip(candidates.tolist(), scores.tolist(), strict=True):
             if len(hard) >= wanted:
                 break
-            if candidate in hard:
-                continue
-            reason = _reason(candidate, positive, score, own, margin, stories)
+            reason = _reason(candidate, positive, score, float(own_scores[index]), margin, stories)
             if reason is None and overlap(held[candidate], held[positive]) >= near_duplicate:
                 reason = "near_duplicate"
             if reason is None:
@@ -93,27 +79,6 @@ def mine(
         if progress and index % 256 == 255:
             progress(index + 1, len(queries))
     return found
-
-
-def _nearest(
-    queries: NDArray[np.float32], documents: NDArray[np.float32], k: int, chunk: int = 256
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """For each query the ``k`` documents of the largest cosine, best first; ties go to the earlier document."""
-    for start in range(0, len(queries), chunk):
-        for row in (queries[start : start + chunk] @ documents.T).astype(np.float64):
-            yield best(row, k)
-
-
-def _in_turns(
-    rankings: Sequence[tuple[tuple[NDArray[np.int64], NDArray[np.float64]], float]],
-) -> Iterator[tuple[int, float, float]]:
-    """(document, score, the positive's score) of several rankings, the best of each first."""
-    lists = [
-        [(int(document), float(score), own) for document, score in zip(found, scores, strict=True)]
-        for (found, scores), own in rankings
-    ]
-    for row in zip_longest(*lists):
-        yield from (entry for entry in row if entry is not None)
 
 
 def _reason(

@@ -17,12 +17,11 @@ from pipeline.dataset.negatives import mine
 from pipeline.dataset.passages import is_verbatim, normalised, passages, without
 from pipeline.dataset.rewrites import Rewriter, SynonymGroup, aliases
 from pipeline.dataset.sampling import chance, replayed, weight_of
-from pipeline.errors import BadInputError, ConfigError
+from pipeline.errors import BadInputError
 from pipeline.progress import Progress, silent
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 FORMAT = 3
 """Changes when the same articles and settings would give another training set."""
@@ -259,35 +258,12 @@ def _negatives(settings: DatasetConfig, work: _Work, progress: Progress) -> None
         near_duplicate=settings.near_duplicate,
         stories=[passage["story_id"] for passage in work.passages],
         seed=settings.seed,
-        dense=_dense(queries, work, settings, progress),
-        lexical=settings.hard_source != "dense",
         refused=work.refused,
         progress=lambda done, total: progress("negatives", done, total),
     )
     for example, negatives in zip(work.examples, mined, strict=True):
         example["hard"] = [work.passages[i]["id"] for i in negatives.hard]
         example["random"] = [work.passages[i]["id"] for i in negatives.random]
-
-
-def _dense(
-    queries: list[str], work: _Work, settings: DatasetConfig, progress: Progress
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Vectors of queries and passages by the dense encoder that finds hard negatives; None where BM25 does alone."""
-    if settings.hard_source == "bm25":
-        return None
-    if not settings.hard_model:
-        raise ConfigError(f"dataset.hard_source is {settings.hard_source}: name a dense encoder by dataset.hard_model")
-    import torch
-
-    from pipeline.encoder.dense import DenseEncoder
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = DenseEncoder(Path(settings.hard_model), device, 256)
-
-    def encode(texts: list[str], prefix: str) -> NDArray[np.float32]:
-        return encoder.encode(texts, prefix, lambda done, total: progress("dense vectors", done, total))
-
-    return encode(queries, "query: "), encode([passage["text"] for passage in work.passages], "passage: ")
 
 
 def _report(articles: Sequence[TrainingArticle], chosen: Sequence[TrainingArticle], work: _Work) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The one place that turns text into sparse vectors: training, evaluation, serving and notebooks share it.
 
-``feature_name`` and ``blocked_tokens`` need no torch; ``Encoder`` and ``SparseDocumentEncoder`` import it at
-first use, so that reading this package in an Airflow DAG file costs nothing.
+``feature_name``, ``blocked_tokens`` and ``Encoding`` need no torch; the encoders import it at first use, so that
+reading this package in an Airflow DAG file costs nothing.
 """
 
 from __future__ import annotations
@@ -13,13 +13,33 @@ from typing import TYPE_CHECKING
 # beside other jobs without it and 2 to 3.5 s with it. It has to be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from pipeline.encoder.encoding import Encoding
 from pipeline.encoder.vocabulary import blocked_tokens, feature_name, vocabulary_hash
 from pipeline.lazy import attributes
 
 if TYPE_CHECKING:
+    from pipeline.encoder.dense import DenseEncoder
     from pipeline.encoder.encoder import Encoder
-    from pipeline.encoder.module import SparseDocumentEncoder
+    from pipeline.encoder.reference import MaskedLMEncoder, load_any
+    from pipeline.encoder.table import QueryTable
 
-__all__ = ["Encoder", "SparseDocumentEncoder", "blocked_tokens", "feature_name", "vocabulary_hash"]
+__all__ = [
+    "DenseEncoder",
+    "Encoder",
+    "Encoding",
+    "MaskedLMEncoder",
+    "QueryTable",
+    "blocked_tokens",
+    "feature_name",
+    "load_any",
+    "vocabulary_hash",
+]
 
-__getattr__ = attributes(__name__, {"Encoder": "encoder", "SparseDocumentEncoder": "module"})
+_HOMES = {
+    "DenseEncoder": "dense",
+    "Encoder": "encoder",
+    "MaskedLMEncoder": "reference",
+    "QueryTable": "table",
+    "load_any": "reference",
+}
+__getattr__ = attributes(__name__, _HOMES)

@@ -1,41 +1,34 @@
-"""Text to sparse vectors: documents through a masked language model, queries through a table of weights."""
+"""Text to sparse vectors: documents by a dense encoder and a static query table, queries by a table of weights."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
-from torch import Tensor
 
+from pipeline.encoder import dense as dense_files
 from pipeline.encoder import folder as files
-from pipeline.encoder.lexical import AVERAGE_LENGTH, LexicalFloor
-from pipeline.encoder.memory import out_of_memory
-from pipeline.encoder.module import SparseDocumentEncoder, bf16_is_fast
-from pipeline.encoder.projection import FILE as PROJECTION
-from pipeline.encoder.projection import Projection
+from pipeline.encoder.dense import DenseEncoder
+from pipeline.encoder.encoding import QUERY_TOKENS, Encoding
+from pipeline.encoder.lexical import saturation
 from pipeline.encoder.statistics import CorpusStatistics
-from pipeline.encoder.styles import FILE as STYLES
-from pipeline.encoder.styles import Styles
-from pipeline.encoder.vocabulary import blocked_tokens, signs_among, vocabulary_hash
+from pipeline.encoder.table import QueryTable
+from pipeline.encoder.vocabulary import MANIFEST, blocked_tokens, vocabulary_hash
+from pipeline.encoder.windows import windows
 from pipeline.errors import BadInputError, CorruptArtifactError
+from pipeline.vectors import DenseVectors
 
-MAX_LENGTH = 512
-"""Tokens of a text that are read, special tokens included, where the model's positions do not end earlier."""
-QUERIES_AT_ONCE = 64
-"""Queries that a bi-encoder reads together."""
-Precision = Literal["auto", "float32", "bfloat16"]
 Progress = Callable[[int, int], None]
 
 
-def _surface(tokenizer: Any) -> Callable[[str], str] | None:
+def surface_of(tokenizer: Any) -> Callable[[str], str] | None:
     """How a stored token reads, for vocabularies that are not WordPiece (their decoder says it)."""
     backend = tokenizer.backend_tokenizer
     kind = json.loads(backend.to_str())["model"].get("type")
@@ -45,49 +38,15 @@ def _surface(tokenizer: Any) -> Callable[[str], str] | None:
     return lambda token: str(decoder.decode([token])).strip()
 
 
-def _positions(config: Any) -> int:
-    """How many tokens a model can read. RoBERTa counts its positions from padding_idx + 1."""
-    positions = int(getattr(config, "max_position_embeddings", MAX_LENGTH) or MAX_LENGTH)
-    if "roberta" in str(getattr(config, "model_type", "")):
-        positions -= int(getattr(config, "pad_token_id", 1) or 1) + 1
-    return min(positions, MAX_LENGTH)
+class QuerySide:
+    """What every inference-free encoder has in common: a vocabulary, and a weight for each of its tokens.
 
-
-class Encoder:
-    """An inference-free sparse encoder: document vectors from a model, query vectors from a table.
-
-    ``score(query, document) = encode_queries([query]) @ encode_documents([document]).T``. A document's weights are
-    ``log1p(relu(max over positions of logits))``; a query's are the ``query_weights`` of its tokens, each once. A model
-    trained as a bi-encoder (``query_terms`` above 0) reads its queries, too: the ``query_terms`` heaviest terms that it
-    gives a query beside the query's own are added, ``query_weights * (tokens + learned)``. A query's own tokens keep
-    their weights, so that statistics and trends rule them in either case.
-    Tokenisation is deterministic and the tokenizer's own: the base model built by ``pipeline.training.base`` uses
-    NFC and lower case (Latin letters only; Hangul has no case), hub models whatever they were trained with.
-
-    Attributes: ``module`` (the torch module, for training), ``tokenizer``, ``vocabulary`` (V strings, index = id),
-    ``vocabulary_hash``, ``blocked`` (bool (V,)), ``signs`` (bool (V,): those that may fire), ``query_weights`` (float32
-    (V,), 0 where blocked), ``query_terms`` (terms that the model itself adds to a query; 0: queries need no model),
-    ``max_length`` (tokens), ``device``, ``precision``, ``lexical`` (the floor under own terms; None: what the model
-    says).
+    Attributes: ``tokenizer`` (transformers, fast), ``vocabulary`` (V strings, index = id), ``vocabulary_hash``,
+    ``blocked`` (bool (V,)), ``query_weights`` (float32 (V,), 0 where blocked).
     """
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        tokenizer: Any,
-        query_weights: NDArray[np.float32] | None = None,
-        *,
-        device: str | None = None,
-        max_length: int | None = None,
-        precision: Precision = "auto",
-        facts: dict[str, Any] | None = None,
-        lexical: LexicalFloor | None = None,
-    ) -> None:
-        """``model`` is a transformers model with a masked-LM head, ``tokenizer`` its fast tokenizer. ``facts`` are
-        written into ``garam.json``; with a true ``signs`` among them punctuation and hanja are terms, too, and
-        ``query_terms`` says how many terms of a query come from the model. Raises BadInputError where the two do not
-        belong together."""
-        size = int(model.config.vocab_size)  # type: ignore[union-attr, arg-type]
+    def __init__(self, tokenizer: Any, size: int, query_weights: NDArray[np.float32] | None) -> None:
+        """``size`` is V. Raises BadInputError where the tokenizer has more tokens."""
         table: dict[str, int] = tokenizer.get_vocab()
         if not table or max(table.values()) >= size or len(table) < size // 2:
             raise BadInputError(
@@ -97,115 +56,11 @@ class Encoder:
         for token, index in table.items():
             self.vocabulary[index] = token
         special = [*tokenizer.all_special_tokens, *(name for name in self.vocabulary if name.startswith("[unused-"))]
-        self.facts = dict(facts or {})
-        surface = _surface(tokenizer)
-        self.blocked: NDArray[np.bool_] = blocked_tokens(
-            self.vocabulary, special, surface, signs=bool(self.facts.get("signs"))
-        )
-        self.signs: NDArray[np.bool_] = signs_among(self.vocabulary, surface) & ~self.blocked
+        self.blocked: NDArray[np.bool_] = blocked_tokens(self.vocabulary, special, surface_of(tokenizer))
         self.vocabulary_hash = vocabulary_hash(tokenizer.backend_tokenizer.to_str())
         self.tokenizer = tokenizer
-        self.max_length = min(max_length or MAX_LENGTH, _positions(model.config), int(tokenizer.model_max_length))
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.precision: Precision = precision
-        self.lexical = lexical
-        try:
-            self.module = SparseDocumentEncoder(model, torch.from_numpy(self.blocked)).to(self.device)
-        except ValueError as error:
-            raise BadInputError(f"The model cannot be used as an encoder: {error}.") from error
         self.set_query_weights(np.ones(size, np.float32) if query_weights is None else query_weights)
 
-    # ------------------------------------------------------------------ loading and saving
-    @classmethod
-    def load(
-        cls,
-        folder: str | Path,
-        *,
-        device: str | None = None,
-        max_length: int | None = None,
-        precision: Precision = "auto",
-        lexical: LexicalFloor | None = None,
-    ) -> Encoder:
-        """Read an encoder, or any local transformers folder with a masked-LM head (query weights 1).
-
-        ``device`` is a torch device, by default the GPU if there is one; ``max_length`` in tokens, by default what
-        was saved. Nothing is fetched and no code of the folder is run. Raises BadInputError where there is no usable
-        model, CorruptArtifactError where the folder is half-written, changed, or its parts do not agree.
-        """
-        from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-        place = Path(folder)
-        facts = files.check_folder(place)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
-            model, report = AutoModelForMaskedLM.from_pretrained(
-                place, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
-                output_loading_info=True,
-            )  # fmt: skip
-        except Exception as error:  # transformers raises whatever its parts raise
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise BadInputError(f"{place} cannot be loaded as a masked language model: {reason}.") from error
-        if report["missing_keys"]:
-            raise BadInputError(
-                f"{place} has no trained masked-LM head ({len(report['missing_keys'])} weights are missing): "
-                "build a base from it first."
-            )
-        encoder = cls(
-            model, tokenizer, _read_weights(place), device=device, max_length=max_length, precision=precision,
-            lexical=lexical, facts={key: value for key, value in facts.items() if key not in ("files", "format")},
-        )  # fmt: skip
-        if facts and facts.get("vocabulary_hash") != encoder.vocabulary_hash:
-            raise CorruptArtifactError(f"{place} was saved with another tokenizer than it holds: save it again.")
-        encoder._read_wholes(place)
-        return encoder
-
-    def _read_wholes(self, place: Path) -> None:
-        """Read what was fitted to whole texts, where the folder has it."""
-        if not ((place / PROJECTION).exists() or (place / STYLES).exists()):
-            return
-        config: Any = self.module.backbone.config
-        sizes = (len(self.vocabulary), int(config.hidden_size), int(config.num_hidden_layers))
-        if (place / PROJECTION).exists():
-            self.module.projection = Projection.read(place / PROJECTION, *sizes).to(self.device)
-        if (place / STYLES).exists():
-            self.module.styles = Styles.read(place / STYLES, *sizes).to(self.device)
-
-    def save(self, folder: str | Path, beside: Mapping[str, str] | None = None) -> None:
-        """Write the encoder as one folder, all or nothing; see ``pipeline.encoder.folder`` for its layout.
-
-        ``beside`` are texts by file name that belong to it (a card, a picture): whoever finds the one finds the other.
-        Raises BadInputError where the place cannot be written or the disk is full.
-        """
-        with files.atomic_folder(Path(folder)) as work:
-            model: Any = self.module.masked_lm()
-            try:
-                model.save_pretrained(work, safe_serialization=True)
-            finally:
-                self.module.detach_head()
-            backend = self.tokenizer.backend_tokenizer
-            length, self.tokenizer.model_max_length = self.tokenizer.model_max_length, self.max_length
-            try:
-                backend.no_truncation()
-                backend.no_padding()
-                for place in (work, work / files.QUERY_MODULE):
-                    self.tokenizer.save_pretrained(place)
-            finally:
-                self.tokenizer.model_max_length = length
-            files.write_sentence_transformers(work)
-            weights = torch.from_numpy(self.query_weights.copy())
-            save_file({"weight": weights}, str(work / files.QUERY_MODULE / "model.safetensors"), {"format": "pt"})
-            idf = {token: float(weight) for token, weight in zip(self.vocabulary, self.query_weights, strict=True)}
-            files.write_json(work / "idf.json", idf, indent=0)
-            if self.module.projection is not None:
-                self.module.projection.write(work / PROJECTION)
-            if self.module.styles is not None:
-                self.module.styles.write(work / STYLES)
-            for name, text in (beside or {}).items():
-                (work / name).write_text(text, "utf-8")
-            facts = {"vocabulary_hash": self.vocabulary_hash, "max_length": self.max_length}
-            files.write_manifest(work, {**self.facts, **facts})
-
-    # ------------------------------------------------------------------ queries
     def set_query_weights(self, weights: NDArray[np.float32]) -> None:
         """Use ``weights`` (V,), non-negative and finite, for queries; blocked tokens get 0.
 
@@ -219,10 +74,12 @@ class Encoder:
         table[self.blocked] = 0.0
         self.query_weights: NDArray[np.float32] = table
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """All token ids of each text without special tokens, cut at ``max_length``; [] for an empty text."""
+    def query_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text without special tokens, cut at ``QUERY_TOKENS``; [] for an empty text."""
+        if not texts:
+            return []
         encoded = self.tokenizer(
-            list(texts), add_special_tokens=False, truncation=True, max_length=self.max_length,
+            list(texts), add_special_tokens=False, truncation=True, max_length=QUERY_TOKENS,
             return_attention_mask=False, return_token_type_ids=False,
         )  # fmt: skip
         ids: list[list[int]] = encoded["input_ids"]
@@ -230,179 +87,168 @@ class Encoder:
 
     def token_ids(self, text: str) -> list[int]:
         """The ids of a text's tokens: unique, sorted, without blocked ones."""
-        return sorted({index for index in self._ids([text])[0] if not self.blocked[index]})
-
-    def know(self, statistics: CorpusStatistics) -> None:
-        """Take IDF and average length from a corpus; both are saved with the model."""
-        self.set_query_weights(statistics.query_weights)
-        self.facts["average_length"] = round(statistics.average_length, 2)
-
-    @property
-    def query_terms(self) -> int:
-        """Terms that the model itself adds to a query at most; 0: queries are their tokens' weights alone."""
-        return int(self.facts.get("query_terms", 0))
+        return sorted({index for index in self.query_ids([text])[0] if not self.blocked[index]})
 
     def encode_queries(self, texts: Sequence[str], query_weights: NDArray[np.float32] | None = None) -> sp.csr_matrix:
-        """Queries as rows (n, V) float32: the weight of each of their tokens, once, and in a bi-encoder what the model
-        adds. ``query_weights`` (V,) replaces the model's own for this call. Terms of weight 0 are left out."""
+        """Queries as rows (n, V) float32: the weight of each of their tokens, once. ``query_weights`` (V,) replaces
+        the model's own for this call. Terms of weight 0 are left out."""
         weights = self.query_weights if query_weights is None else np.asarray(query_weights, np.float32)
-        own = self.token_queries(texts, weights)
-        if not self.query_terms or not len(texts):
-            return own
-        return sp.csr_matrix(own + self._learned_queries(texts, own, weights))
-
-    def token_queries(self, texts: Sequence[str], weights: NDArray[np.float32]) -> sp.csr_matrix:
-        """The part of queries that needs no model, (n, V) float32: the weight of each token, once."""
         if weights.shape != (len(self.vocabulary),):
             raise BadInputError(f"Query weights must be {len(self.vocabulary)} numbers, one per token.")
         rows: list[NDArray[np.int64]] = []
-        for ids in self._ids(texts) if len(texts) else []:
+        for ids in self.query_ids(texts):
             unique = np.unique(np.asarray(ids, np.int64))
             rows.append(unique[~self.blocked[unique] & (weights[unique] > 0)])
         indptr = np.cumsum([0, *(len(row) for row in rows)])
         indices = np.concatenate(rows) if rows else np.zeros(0, np.int64)
         return sp.csr_matrix((weights[indices], indices, indptr), shape=(len(rows), len(self.vocabulary)))
 
-    def _learned_queries(self, texts: Sequence[str], own: sp.csr_matrix, weights: NDArray[np.float32]) -> sp.csr_matrix:
-        """What the model adds to queries, (n, V) float32: see `added_terms`."""
-        tokens = self.tokens(texts)
-        factor = torch.from_numpy(weights).to(self.device)
-        order = sorted(range(len(texts)), key=lambda index: -len(tokens[index]))
-        pieces: list[sp.csr_matrix] = []
-        for start in range(0, len(order), QUERIES_AT_ONCE):
-            part = order[start : start + QUERIES_AT_ONCE]
-            with torch.inference_mode(), self.autocast():
-                learned = self.module(*self.padded([tokens[i] for i in part])).float()
-            held = torch.from_numpy(own[part].toarray()).to(self.device) > 0
-            pieces.append(sp.csr_matrix(added_terms(learned, held, factor, self.query_terms).cpu().numpy()))
-        return sp.csr_matrix(sp.vstack(pieces, format="csr")[np.argsort(order)])
+
+class Encoder(QuerySide):
+    """An inference-free sparse encoder: ``score(query, document) = encode_queries @ encode_documents.T``.
+
+    A document is its lexical floor (`pipeline.encoder.lexical`) and, where there is a ``table``, the terms that its
+    dense vectors stand for (`pipeline.encoder.table`). Queries are tokens of a vocabulary of our own, the documents'
+    encoder has another one. Everything that decides a vector is in the model's folder.
+
+    Attributes besides `QuerySide`'s: ``dense`` (loaded when first used), ``table`` (None: the floor alone),
+    ``encoding``, ``facts`` (what ``garam.json`` says besides).
+    """
+
+    def __init__(
+        self,
+        dense: DenseEncoder | None,
+        tokenizer: Any,
+        query_weights: NDArray[np.float32] | None = None,
+        *,
+        encoding: Encoding | None = None,
+        table: QueryTable | None = None,
+        facts: dict[str, Any] | None = None,
+        device: str | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """``tokenizer`` is the queries' (transformers, fast). Without ``dense`` it is read from ``folder`` when used."""
+        super().__init__(tokenizer, len(tokenizer), query_weights)
+        self.encoding = encoding or Encoding()
+        self.table = table
+        self.facts = dict(facts or {})
+        self._device, self._folder = device, folder
+        if dense is not None:
+            self.dense = dense
+
+    @cached_property
+    def dense(self) -> DenseEncoder:
+        """The dense encoder of documents."""
+        assert self._folder is not None
+        return DenseEncoder.load(self._folder / files.TRANSFORMER_MODULE, device=self._device)
+
+    @cached_property
+    def dense_identity(self) -> str:
+        """What kept dense vectors are named after: the dense encoder and the windows it reads."""
+        if "dense" not in self.facts:
+            raise BadInputError("this encoder was never saved: save it and load it before its vectors are kept")
+        return f"{self.facts['dense']}-w{self.encoding.window_chars}"
+
+    # ------------------------------------------------------------------ loading and saving
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str | None = None) -> Encoder:
+        """Read an encoder. ``device`` is a torch device, by default the GPU if there is one.
+
+        Nothing is fetched and no code of the folder is run. Raises BadInputError where there is no usable model,
+        CorruptArtifactError where the folder is half-written, changed, or its parts do not agree.
+        """
+        from transformers import AutoTokenizer
+
+        place = Path(folder)
+        facts = files.check_folder(place)
+        if not facts:
+            raise BadInputError(f"{place} is no encoder of Garam's ({MANIFEST} is missing): name another folder.")
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+            encoding = Encoding(**facts["encoding"])
+            width = int(facts["width"])
+        except Exception as error:  # transformers raises whatever its parts raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise BadInputError(f"{place} cannot be loaded as an encoder: {reason}.") from error
+        table = QueryTable.read(place, len(tokenizer), width)
+        rest = {k: v for k, v in facts.items() if k not in ("files", "format", "encoding", "width")}
+        encoder = cls(None, tokenizer, files.read_weights(place), encoding=encoding, table=table, facts=rest,
+                      device=device, folder=place)  # fmt: skip
+        if facts.get("vocabulary_hash") != encoder.vocabulary_hash:
+            raise CorruptArtifactError(f"{place} was saved with another tokenizer than it holds: save it again.")
+        return encoder
+
+    def save(self, folder: str | Path, beside: Mapping[str, str] | None = None) -> None:
+        """Write the encoder as one folder, all or nothing; see ``pipeline.encoder.folder`` for its layout.
+
+        ``beside`` are texts by file name that belong to it (a card, a picture): whoever finds the one finds the other.
+        Raises BadInputError where the place cannot be written or the disk is full.
+        """
+        with files.atomic_folder(Path(folder)) as work:
+            transformer = work / files.TRANSFORMER_MODULE
+            self.dense.save(transformer)
+            backend = self.tokenizer.backend_tokenizer
+            backend.no_truncation()
+            backend.no_padding()
+            for place in (work, work / files.QUERY_MODULE):
+                self.tokenizer.save_pretrained(place)
+            files.write_query_weights(work, self.vocabulary, self.query_weights)
+            if self.table is not None:
+                self.table.write(work)
+                weight, bias = self.table.linear()
+                files.write_linear(work, weight, bias)
+            files.write_sentence_transformers(work, self.dense, has_table=self.table is not None)
+            for name, text in (beside or {}).items():
+                (work / name).write_text(text, "utf-8")
+            facts = {
+                "vocabulary_hash": self.vocabulary_hash,
+                "max_length": QUERY_TOKENS,
+                "dense": dense_files.identity(transformer),
+                "width": self.dense.width,
+                "encoding": dataclasses.asdict(self.encoding),
+            }
+            files.write_manifest(work, {**self.facts, **facts})
+
+    def know(self, statistics: CorpusStatistics) -> None:
+        """Take IDF and average length from a corpus; both are saved with the model."""
+        self.set_query_weights(statistics.query_weights)
+        self.encoding = dataclasses.replace(self.encoding, average_length=round(statistics.average_length, 2))
 
     # ------------------------------------------------------------------ documents
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The precision of document encoding: bfloat16 where the hardware has it and ``precision`` allows."""
-        fast = self.precision == "bfloat16" or (self.precision == "auto" and bf16_is_fast(self.device))
-        return torch.autocast(self.device.type, dtype=torch.bfloat16) if fast else nullcontext()
-
-    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text with special tokens, cut at ``max_length``."""
-        if not texts:
-            return []
-        encoded = self.tokenizer(
-            list(texts), truncation=True, max_length=self.max_length,
-            return_attention_mask=False, return_token_type_ids=False,
-        )  # fmt: skip
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
-
-    def padded(self, tokens: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Token ids as padded ids and mask, both (n, longest), on the encoder's device."""
-        length = max(len(held) for held in tokens)
-        ids = torch.full((len(tokens), length), int(self.tokenizer.pad_token_id or 0), dtype=torch.long)
-        mask = torch.zeros((len(tokens), length), dtype=torch.long)
-        for row, held in enumerate(tokens):
-            ids[row, : len(held)] = torch.as_tensor(held)
-            mask[row, : len(held)] = 1
-        return ids.to(self.device), mask.to(self.device)
-
     def lexical_floor(self, texts: Sequence[str]) -> sp.csr_matrix:
-        """The floor (n, V) float32 under the weights of the texts' own terms, of whole texts; zeros without one."""
-        if self.lexical is None or not texts:
-            return sp.csr_matrix(np.zeros((len(texts), len(self.vocabulary)), np.float32))
-        held = self.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-        left_out = self.blocked | self.signs
-        average = self.lexical.average_length or float(self.facts.get("average_length", AVERAGE_LENGTH))
-        return self.lexical.of([[t for t in ids if not left_out[t]] for ids in held], len(self.vocabulary), average)
+        """The lexical part (n, V) float32 of the texts' vectors, of whole texts."""
+        tokens: list[list[int]] = []
+        if texts:
+            tokens = self.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+        kept = [[token for token in ids if not self.blocked[token]] for ids in tokens]
+        weight = np.float32(self.encoding.lexical_floor)
+        return saturation(kept, len(self.vocabulary), self.encoding.average_length) * weight
+
+    def encode_dense(self, texts: Sequence[str], progress: Progress | None = None) -> DenseVectors:
+        """The dense vectors of the texts' windows, each text once; ``progress(done, total)`` counts windows."""
+        different = list(dict.fromkeys(texts))
+        parts = [windows(text, self.encoding.window_chars) for text in different]
+        starts = np.cumsum([0, *map(len, parts)])
+        vectors = self.dense.encode([window for part in parts for window in part], "passage", progress)
+        return DenseVectors.of(self.dense_identity, different, starts, vectors)
 
     def encode_documents(
-        self,
-        texts: Sequence[str],
-        *,
-        batch_size: int = 32,
-        progress: Progress | None = None,
-        max_added: int | None = None,
+        self, texts: Sequence[str], *, dense: DenseVectors | None = None, progress: Progress | None = None
     ) -> sp.csr_matrix:
-        """Documents as rows (n, V) float32, in the order given; an empty text gives what its special tokens fire.
+        """Documents as rows (n, V) float32, in the order given: the floor and the heaviest learned terms.
 
-        With ``lexical`` set, a text's own terms weigh at least their floor (`pipeline.encoder.lexical`).
-
-        Texts are encoded in batches of about equal length, longest first (so memory trouble shows at once).
-        ``progress(done, total)`` is called after each batch; ``max_added`` is the number of terms that a document
-        keeps besides its own (`pruned`). Raises BadInputError where memory does not suffice for a single text.
+        ``dense`` are kept vectors of this dense encoder: texts that are in it are not encoded again.
+        ``progress(done, total)`` counts the windows that are.
         """
-        tokens = self.tokens(texts)
-        order = sorted(range(len(texts)), key=lambda index: -len(tokens[index]))
-        pieces: list[sp.csr_matrix] = []
-        training = self.module.training
-        self.module.eval()
-        try:
-            for start in range(0, len(order), batch_size):
-                part = order[start : start + batch_size]
-                pieces += self._weights([texts[i] for i in part], [tokens[i] for i in part], max_added)
-                if progress:
-                    progress(min(start + batch_size, len(order)), len(order))
-        finally:
-            self.module.train(training)
-        if not pieces:
-            return sp.csr_matrix(np.zeros((0, len(self.vocabulary)), np.float32))
-        return sp.csr_matrix(sp.vstack(pieces, format="csr")[np.argsort(order)])
-
-    def _weights(self, texts: Sequence[str], tokens: Sequence[list[int]], max_added: int | None) -> list[sp.csr_matrix]:
-        """Rows of some documents, in order; encoded half by half where memory does not suffice for all at once."""
-        try:
-            with torch.inference_mode(), self.autocast():
-                weights = self.module(*self.padded(tokens)).float()
-                own = torch.zeros_like(weights, dtype=torch.bool)
-                if self.lexical is not None:
-                    floor = torch.from_numpy(self.lexical_floor(texts).toarray()).to(weights.device)
-                    weights, own = self.lexical.under(weights, floor), floor > 0
-                if max_added is not None:
-                    weights = pruned(weights, own, max_added)
-            return [sp.csr_matrix(weights.float().cpu().numpy())]
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-            if len(texts) == 1:
-                raise BadInputError(
-                    f"Memory does not suffice for one text of {len(tokens[0])} tokens: free some, or lower max_length."
-                ) from error
-        # Here the error is gone, and with it what it kept in memory.
-        half = len(texts) // 2
-        first = self._weights(texts[:half], tokens[:half], max_added)
-        return first + self._weights(texts[half:], tokens[half:], max_added)
-
-
-def heaviest(weights: Tensor, terms: int) -> Tensor:
-    """``weights`` (n, V) with the ``terms`` heaviest of each row kept and 0 elsewhere."""
-    if terms >= weights.shape[1]:
-        return weights
-    kept = weights.topk(terms, dim=1)
-    return torch.zeros_like(weights).scatter(1, kept.indices, kept.values)
-
-
-def pruned(weights: Tensor, own: Tensor, most: int) -> Tensor:
-    """``weights`` (n, V) with all ``own`` terms of each row (bool (n, V)) and the ``most`` heaviest others.
-
-    A long text's own terms are its lightest, and the floor promises them. The others have the same room in every text:
-    a bound on both together would cut a long text's others first, and signs, which all texts have, would count against
-    it.
-    """
-    return torch.where(own, weights, heaviest(weights.masked_fill(own, 0.0), most))
-
-
-def added_terms(learned: Tensor, own: Tensor, weights: Tensor, terms: int) -> Tensor:
-    """What a bi-encoder adds to queries, (n, V): ``learned`` (n, V) times the query ``weights`` (V,), the ``terms``
-    heaviest of each, without the queries' ``own`` tokens (bool (n, V))."""
-    return heaviest((learned * weights).masked_fill(own, 0.0), terms)
-
-
-def _read_weights(place: Path) -> NDArray[np.float32] | None:
-    """Query weights (V,) of a folder written by ``Encoder.save``; None for a model from elsewhere."""
-    from safetensors.numpy import load_file
-
-    file = place / files.QUERY_MODULE / "model.safetensors"
-    if not file.exists():
-        return None
-    try:
-        return np.asarray(load_file(str(file))["weight"], np.float32)
-    except Exception as error:  # safetensors' own error class is not importable by name
-        raise CorruptArtifactError(f"{file} cannot be read: save the encoder again.") from error
+        floor = self.lexical_floor(texts)
+        if self.table is None or self.table.gain <= 0 or not len(texts):
+            return floor
+        if dense is not None and dense.encoder != self.dense_identity:
+            raise BadInputError(f"vectors of {dense.encoder} do not fit an encoder of {self.dense_identity}")
+        missing = dense.missing(texts) if dense is not None else list(dict.fromkeys(texts))
+        if missing:
+            made = self.encode_dense(missing, progress)
+            dense = made if dense is None else DenseVectors.join([dense, made])
+        assert dense is not None
+        vectors, starts = dense.rows(texts)
+        return sp.csr_matrix(floor + self.table.terms(vectors, starts, self.encoding.max_terms))

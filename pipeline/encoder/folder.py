@@ -1,12 +1,12 @@
 """An encoder's folder: read with checks, written in one piece.
 
-The folder is a transformers model (``config.json``, ``model.safetensors``, tokenizer files) and a
-sentence-transformers ``SparseEncoder`` at once: a Router whose document route is the model itself plus
-``SpladePooling``, and whose query route is a ``SparseStaticEmbedding`` with the query weights. ``idf.json`` holds the
-same weights by token, every token written (one that is missing would weigh 1 in ml-commons and 0 in
-sentence-transformers). ``garam.json`` is written last and names every other file with its size and SHA-256: a folder
-that does not agree with it is refused. ``projection.safetensors`` and ``styles.safetensors``, where there are any, are
-Garam's own (`pipeline.encoder.projection`, `pipeline.encoder.styles`).
+At its root lie the queries' tokenizer (``tokenizer.json``) and their weights by token (``idf.json``, every token
+written: one that is missing would weigh 1 in ml-commons and 0 in sentence-transformers). ``document_0_Transformer`` is
+the dense encoder, a transformers model with a tokenizer of its own; ``table.safetensors`` the query table. The folder
+is a sentence-transformers ``SparseEncoder`` as well: a Router whose document route is transformer, pooling,
+normalisation and a dense layer with ReLU, and whose query route is a ``SparseStaticEmbedding``; it gives the learned
+terms of a text of one window, without the lexical floor and without the cut. ``garam.json`` is written last and names
+every other file with its size and SHA-256: a folder that does not agree with it is refused.
 """
 
 from __future__ import annotations
@@ -15,20 +15,28 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from pipeline.encoder.vocabulary import MANIFEST
 from pipeline.errors import BadInputError, CorruptArtifactError
 
+if TYPE_CHECKING:
+    from pipeline.encoder.dense import DenseEncoder
+
 QUERY_MODULE = "query_0_SparseStaticEmbedding"
-POOLING_MODULE = "document_1_SpladePooling"
-_MODULES = "sentence_transformers.sparse_encoder.modules"
-_ROUTER = "sentence_transformers.base.modules.router.Router"
+TRANSFORMER_MODULE = "document_0_Transformer"
+POOLING_MODULE = "document_1_Pooling"
+NORMALIZE_MODULE = "document_2_Normalize"
+LINEAR_MODULE = "document_3_Dense"
+_ST = "sentence_transformers"
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:
@@ -79,33 +87,62 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def write_sentence_transformers(folder: Path) -> None:
-    """Write the files that make ``folder`` a sentence-transformers >= 6 ``SparseEncoder``; the query module's weights
-    and tokenizer are the caller's."""
-    write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": _ROUTER}])
+def write_query_weights(folder: Path, vocabulary: Sequence[str], weights: NDArray[np.float32]) -> None:
+    """Write the query weights (V,) as ``idf.json`` and as the query module's."""
+    save_file({"weight": weights.copy()}, str(folder / QUERY_MODULE / "model.safetensors"), {"format": "pt"})
+    idf = {token: float(weight) for token, weight in zip(vocabulary, weights, strict=True)}
+    write_json(folder / "idf.json", idf, indent=0)
+
+
+def read_weights(folder: Path) -> NDArray[np.float32]:
+    """The query weights (V,) of a folder; CorruptArtifactError where they cannot be read."""
+    file = folder / QUERY_MODULE / "model.safetensors"
+    try:
+        return np.asarray(load_file(str(file))["weight"], np.float32)
+    except (OSError, KeyError, SafetensorError) as error:
+        raise CorruptArtifactError(f"{file} cannot be read: save the encoder again.") from error
+
+
+def write_linear(folder: Path, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    """Write a linear layer (V, H) and (V,) with a ReLU as sentence-transformers keeps it."""
+    place = folder / LINEAR_MODULE
+    place.mkdir(parents=True, exist_ok=True)
+    arrays = {"linear.weight": np.ascontiguousarray(weight), "linear.bias": np.ascontiguousarray(bias)}
+    save_file(arrays, str(place / "model.safetensors"), {"format": "pt"})
+    config = {"in_features": weight.shape[1], "out_features": weight.shape[0], "bias": True,
+              "activation_function": "torch.nn.modules.activation.ReLU", "module_input_name": "sentence_embedding",
+              "module_output_name": "sentence_embedding"}  # fmt: skip
+    write_json(place / "config.json", config)
+
+
+def write_sentence_transformers(folder: Path, dense: DenseEncoder, *, has_table: bool) -> None:
+    """Write the files that make ``folder`` a sentence-transformers >= 6 ``SparseEncoder``; weights and tokenizers are
+    the caller's. Without a table there is no document route to load, and nothing is written."""
+    if not has_table:
+        return
+    write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": f"{_ST}.base.modules.Router"}])
     types = {
-        QUERY_MODULE: f"{_MODULES}.sparse_static_embedding.SparseStaticEmbedding",
-        "": "sentence_transformers.base.modules.transformer.Transformer",
-        POOLING_MODULE: f"{_MODULES}.splade_pooling.SpladePooling",
+        QUERY_MODULE: f"{_ST}.sparse_encoder.modules.SparseStaticEmbedding",
+        TRANSFORMER_MODULE: f"{_ST}.base.modules.Transformer",
+        POOLING_MODULE: f"{_ST}.sentence_transformer.modules.Pooling",
+        NORMALIZE_MODULE: f"{_ST}.base.modules.Normalize",
+        LINEAR_MODULE: f"{_ST}.base.modules.Dense",
     }
-    structure = {"query": [QUERY_MODULE], "document": ["", POOLING_MODULE]}
+    documents = [TRANSFORMER_MODULE, POOLING_MODULE, NORMALIZE_MODULE, LINEAR_MODULE]
+    structure = {"query": [QUERY_MODULE], "document": documents}
     parameters = {"default_route": "document", "allow_empty_key": True, "route_mappings": {}}
     write_json(folder / "router_config.json", {"types": types, "structure": structure, "parameters": parameters})
-    modality = {"text": {"method": "forward", "method_output_name": "logits"}}
+    write_json(folder / TRANSFORMER_MODULE / "sentence_bert_config.json", {"max_seq_length": dense.max_tokens})
     write_json(
-        folder / "sentence_bert_config.json",
-        {"transformer_task": "fill-mask", "modality_config": modality, "module_output_name": "token_embeddings"},
+        folder / POOLING_MODULE / "config.json",
+        {"embedding_dimension": dense.width, "pooling_mode": dense.settings.pooling, "include_prompt": True},
     )
-    write_json(folder / POOLING_MODULE / "config.json", {"pooling_strategy": "max", "activation_function": "relu"})
+    write_json(folder / NORMALIZE_MODULE / "config.json", {})
     write_json(folder / QUERY_MODULE / "config.json", {"frozen": True})
+    prompts = {"query": "", "document": dense.settings.passage_prefix}
     write_json(
         folder / "config_sentence_transformers.json",
-        {
-            "model_type": "SparseEncoder",
-            "prompts": {"query": "", "document": ""},
-            "default_prompt_name": None,
-            "similarity_fn_name": "dot",
-        },
+        {"model_type": "SparseEncoder", "prompts": prompts, "default_prompt_name": None, "similarity_fn_name": "dot"},
     )
 
 
@@ -116,7 +153,7 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != MANIFEST
     }
-    write_json(folder / MANIFEST, {"format": 1, **facts, "files": files})
+    write_json(folder / MANIFEST, {"format": 2, **facts, "files": files})
 
 
 def check_folder(folder: Path) -> dict[str, Any]:
@@ -138,6 +175,8 @@ def check_folder(folder: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
         files = facts["files"].items()
+        if facts["format"] != 2:
+            raise BadInputError(f"{folder} was written by another version of Garam: build it again.")
     except (ValueError, KeyError, AttributeError) as error:
         raise CorruptArtifactError(f"{manifest} cannot be read: save the encoder again.") from error
     for name, expected in files:

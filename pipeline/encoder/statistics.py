@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encoder.vocabulary import SIGN_WEIGHT
 from pipeline.errors import BadInputError
 
 if TYPE_CHECKING:
-    from pipeline.encoder.encoder import Encoder
+    from pipeline.encoder.encoder import QuerySide
 
 _AT_ONCE = 4096  # texts tokenized together: their encodings take some kilobytes each
 
@@ -30,18 +29,18 @@ class CorpusStatistics:
     average_length: float
 
 
-def corpus_statistics(encoder: Encoder, texts: Sequence[str]) -> CorpusStatistics:
+def corpus_statistics(encoder: QuerySide, texts: Sequence[str]) -> CorpusStatistics:
     """The statistics of ``texts`` in the encoder's tokens, of whole texts.
 
     Weights are IDF, ``ln(1 + (N - df + 0.5) / (df + 0.5))`` (Lucene's BM25), divided by their mean over the words in
-    use (raw IDF makes scores so sharp that training collapses); ``SIGN_WEIGHT`` for signs that may fire. Raises
-    BadInputError where there are no texts.
+    use, so that they compare with the weights that the temporal statistics publish. Raises BadInputError where there
+    are no texts.
     """
     if not texts:
         raise BadInputError("there are no texts to take term statistics from: name a corpus that holds some")
     size = len(encoder.vocabulary)
     df = np.zeros(size)
-    counted = ~(encoder.blocked | encoder.signs)
+    counted = ~encoder.blocked
     length = 0
     tokenizer = encoder.tokenizer.backend_tokenizer
     tokenizer.no_truncation()
@@ -54,5 +53,4 @@ def corpus_statistics(encoder: Encoder, texts: Sequence[str]) -> CorpusStatistic
     idf = np.log1p((len(texts) - df + 0.5) / (df + 0.5))
     used = (df > 0) & counted
     weights = np.asarray(idf / idf[used].mean() if used.any() else np.ones_like(idf), np.float32)
-    weights[encoder.signs] = SIGN_WEIGHT
     return CorpusStatistics(weights, max(1.0, length / len(texts)))

@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 MANIFEST = "garam.json"
 """The file of an encoder's folder that is written last and says what is in it."""
 CONTINUATION = "##"
-SIGN_WEIGHT = 3.0
-"""Query weight of a sign that may fire. Its IDF is that of texts, and nearly every text has quotation marks; what tells
-texts apart is which titles have them, and that the document side has to learn: it gets room for it."""
 _HANJA = ((0x2E80, 0x2FDF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
 
 
@@ -46,32 +43,22 @@ def is_sign(text: str) -> bool:
 
 
 def blocked_tokens(
-    vocabulary: Sequence[str],
-    special: Collection[str],
-    surface: Callable[[str], str] | None = None,
-    *,
-    signs: bool = False,
+    vocabulary: Sequence[str], special: Collection[str], surface: Callable[[str], str] | None = None
 ) -> NDArray[np.bool_]:
     """Which dimensions stay zero on both sides, shape (V,).
 
-    Special and unused tokens, what cannot be a feature's name, what holds a space, a control character or half a
-    character and, unless ``signs``, all `signs_among` it. ``special`` are the tokenizer's special tokens; ``surface``
-    gives a token's readable text where the vocabulary stores something else (byte-level BPE, SentencePiece's ``▁``).
+    Special and unused tokens, what cannot be a feature's name, signs (`is_sign`), and what holds a space, a control
+    character or half a character. ``special`` are the tokenizer's special tokens; ``surface`` gives a token's readable
+    text where the vocabulary stores something else (byte-level BPE, SentencePiece's ``▁``).
     """
     names = set(special)
     blocked = np.zeros(len(vocabulary), dtype=np.bool_)
     for index, (token, text) in enumerate(zip(vocabulary, _texts(vocabulary, surface), strict=True)):
         unused = token.startswith("[unused") and token.endswith("]")
         unnameable = feature_name(token) != token or "." in text or not text
-        sign = is_sign(text)
-        unreadable = any(c.isspace() or c == "�" or (sign and unicodedata.category(c)[0] in "CM") for c in text)
-        blocked[index] = token in names or unused or unnameable or unreadable or (sign and not signs)
+        unreadable = is_sign(text) or any(c.isspace() or c == "\ufffd" for c in text)
+        blocked[index] = token in names or unused or unnameable or unreadable
     return blocked
-
-
-def signs_among(vocabulary: Sequence[str], surface: Callable[[str], str] | None = None) -> NDArray[np.bool_]:
-    """Which tokens are signs (`is_sign`), shape (V,). They never belong to the lexical floor: each text has some."""
-    return np.fromiter((is_sign(text) for text in _texts(vocabulary, surface)), np.bool_, len(vocabulary))
 
 
 def _texts(vocabulary: Sequence[str], surface: Callable[[str], str] | None) -> list[str]:
@@ -81,13 +68,12 @@ def _texts(vocabulary: Sequence[str], surface: Callable[[str], str] | None) -> l
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A saved encoder's tokens as its folder tells them, without torch: ``names`` (V), ``blocked`` and ``signs`` (those
-    that may fire), both bool (V,), and the ``tokenizer`` (of the package tokenizers)."""
+    """A saved encoder's query tokens as its folder tells them, without torch: ``names`` (V), ``blocked`` (bool (V,)),
+    and the ``tokenizer`` (of the package tokenizers)."""
 
     tokenizer: Any
     names: list[str]
     blocked: NDArray[np.bool_]
-    signs: NDArray[np.bool_]
 
     @classmethod
     def read(cls, folder: Path) -> Vocabulary:
@@ -99,10 +85,7 @@ class Vocabulary:
             tokenizer.id_to_token(index) or "" for index in range(tokenizer.get_vocab_size(with_added_tokens=True))
         ]
         special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
-        manifest = folder / MANIFEST
-        fire = manifest.exists() and bool(json.loads(manifest.read_text("utf-8")).get("signs"))
-        blocked = blocked_tokens(names, special, signs=fire)
-        return cls(tokenizer, names, blocked, signs_among(names) & ~blocked)
+        return cls(tokenizer, names, blocked_tokens(names, special))
 
 
 def vocabulary_hash(tokenizer_json: str) -> str:

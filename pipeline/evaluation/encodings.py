@@ -1,9 +1,9 @@
-"""A model as a ranker: its document vectors, taken from artifacts where they are, and its queries."""
+"""A model as a ranker: its documents, made of kept dense vectors where they are, and its queries."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +13,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.artifacts import Artifacts
-from pipeline.config.encoder import EncoderConfig
+from pipeline.context import Context
 from pipeline.errors import CorruptArtifactError
+from pipeline.kept import encode_missing, keep, lacking
 from pipeline.progress import Progress, silent
-from pipeline.vectors import Vectors
+from pipeline.vectors import DenseVectors, KeptVectors
 
 if TYPE_CHECKING:
-    from pipeline.encoder import Encoder
+    from pipeline.encoder import Encoder, MaskedLMEncoder
 
 
 def read_weights(artifacts: Artifacts, name: str) -> NDArray[np.float32]:
@@ -32,10 +33,10 @@ def read_weights(artifacts: Artifacts, name: str) -> NDArray[np.float32]:
 
 
 class Ranker:
-    """A model of an artifact or a folder, with the query weights it is served with.
+    """A model of a folder, with the query weights it is served with; a masked language model from elsewhere, too.
 
-    Vectors that were made elsewhere (by the training job) are used when they name this model; a text that has none is
-    encoded here, once.
+    ``dense`` has what is kept of its dense encoder; a text that has no vectors there is encoded once, and remembered
+    there. ``made`` are the vectors that were made here.
     """
 
     def __init__(
@@ -43,38 +44,60 @@ class Ranker:
         name: str,
         folder: Path,
         *,
-        vectors: Sequence[Vectors] = (),
+        dense: KeptVectors | None = None,
         query_weights: NDArray[np.float32] | None = None,
-        config: EncoderConfig,
         progress: Progress = silent,
     ) -> None:
         self.name = name
-        self._folder = folder
         self.query_weights = query_weights
-        self._config = config
+        self.made: list[DenseVectors] = []
+        self._folder = folder
         self._progress = progress
-        self._vectors = [held for held in vectors if held.model == name and held.keys]
-        self.encoded = 0  # documents that had to be encoded here
+        self._encoded: set[str] = set()
+        if dense is not None:
+            self.dense = dense
+
+    @property
+    def encoded(self) -> int:
+        """Documents that had to be encoded here."""
+        return len(self._encoded)
 
     @cached_property
-    def encoder(self) -> Encoder:
-        """The model itself: loaded for its tokenizer, its query weights and texts without a vector."""
+    def _loaded(self) -> Encoder | MaskedLMEncoder:
+        from pipeline.encoder import load_any
+
+        return load_any(self._folder)
+
+    @cached_property
+    def encoder(self) -> Encoder | MaskedLMEncoder:
+        """The model, with the term statistics that it is asked with."""
+        return self._loaded
+
+    @property
+    def own(self) -> Encoder | None:
+        """The same where it is an encoder of ours; None for a masked language model."""
         from pipeline.encoder import Encoder
 
-        return Encoder.load(self._folder, max_length=self._config.max_length, lexical=self._config.lexical)
+        return self.encoder if isinstance(self.encoder, Encoder) else None
+
+    @cached_property
+    def dense(self) -> KeptVectors:
+        """The dense vectors that are known, of an encoder of ours."""
+        assert self.own is not None
+        return KeptVectors(self.own.dense_identity)
 
     def over(self, corpus: Sequence[str]) -> Ranker:
         """The same model for the search of another corpus than ours: with the term statistics of these texts, as BM25
-        takes them from its index. Its vectors are made anew, for the lexical floor depends on the average length."""
+        takes them from its index. Dense vectors do not depend on them, and are shared."""
         from pipeline.encoder.statistics import corpus_statistics
 
-        known = corpus_statistics(self.encoder, corpus)
-        config = self._config.model_copy(update={"average_length": known.average_length})
-        other = Ranker(
-            self.name, self._folder, query_weights=known.query_weights, config=config, progress=self._progress
-        )
-        other.encoder = copy.copy(self.encoder)  # the model itself is loaded once
-        other.encoder.lexical = config.lexical
+        statistics = corpus_statistics(self.encoder, corpus)
+        other = copy.copy(self)
+        other.encoder = copy.copy(self.encoder)
+        if (own := other.own) is not None:
+            own.know(statistics)
+            other.dense = self.dense
+        other.query_weights = statistics.query_weights
         return other
 
     @property
@@ -87,50 +110,36 @@ class Ranker:
         return self.encoder.encode_queries(texts, self.weights)
 
     def lacking(self, texts: Sequence[str]) -> list[str]:
-        """The texts that would have to be encoded here."""
-        missing = list(texts)
-        for part in self._vectors:
-            missing = part.missing(missing)
-        return missing
+        """The texts that would have to be encoded here, each once."""
+        return list(dict.fromkeys(texts)) if self.own is None else lacking(self.own, self.dense, texts)
 
     def documents(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Documents as rows (n, V), in the order of the texts."""
-        parts = list(self._vectors)
-        missing = self.lacking(list(dict.fromkeys(texts)))
-        if missing:
-            made = self.encoder.encode_documents(
-                missing,
-                batch_size=self._config.batch_size,
-                max_added=self._config.max_added,
-                progress=lambda done, total: self._progress(f"encode documents with {self.name}", done, total),
-            )
-            self.encoded += len(missing)
-            fresh = Vectors.empty(self.name, made.shape[1]).with_rows(missing, made)
-            self._vectors.append(fresh)
-            parts.append(fresh)
-        return _gather(parts, texts)
+        from pipeline.encoder import Encoder
+
+        def report(done: int, total: int) -> None:
+            self._progress(f"encode documents with {self.name}", done, total)
+
+        if not isinstance(self._loaded, Encoder):
+            self._encoded.update(texts)
+            return self.encoder.encode_documents(texts, progress=report)
+        made = encode_missing(self._loaded, self.dense, texts, report)
+        if made is not None:
+            self._encoded.update(made.keys)
+            self.made.append(made)
+        return self.encoder.encode_documents(texts, dense=self.dense.only(texts))
+
+    def floor(self, texts: Sequence[str]) -> sp.csr_matrix | None:
+        """The documents' lexical floor alone (n, V); None where the model has none."""
+        return None if self.own is None else self.own.lexical_floor(texts)
 
 
-def _gather(parts: Sequence[Vectors], texts: Sequence[str]) -> sp.csr_matrix:
-    """Rows of the texts from several vectors, in the texts' order."""
-    place: NDArray[np.int64] = np.full(len(texts), -1, np.int64)
-    pieces: list[sp.csr_matrix] = []
-    stacked = 0
-    for part in parts:
-        open_rows = np.flatnonzero(place < 0).tolist()
-        lacking = set(part.missing([texts[row] for row in open_rows]))
-        rows = [row for row in open_rows if texts[row] not in lacking]
-        if rows:
-            pieces.append(part.rows([texts[row] for row in rows]))
-            place[rows] = np.arange(stacked, stacked + len(rows))
-            stacked += len(rows)
-    return (
-        sp.vstack(pieces, format="csr")[place]
-        if pieces
-        else sp.csr_matrix((0, parts[0].matrix.shape[1] if parts else 1))
-    )
-
-
-def read_vectors(artifacts: Artifacts, names: Sequence[str | None]) -> list[Vectors]:
-    """The vectors artifacts of these names that can still be had (pruned ones are made again)."""
-    return [Vectors.read(artifacts.get(name)) for name in names if name and artifacts.has(name)]
+def keep_made(ctx: Context, rankers: Iterable[Ranker]) -> None:
+    """Keep the dense vectors that rankers made, in one artifact a dense encoder."""
+    parts: dict[str, list[DenseVectors]] = {}
+    for ranker in rankers:
+        for part in ranker.made:
+            parts.setdefault(part.encoder, []).append(part)
+        ranker.made.clear()
+    for some in parts.values():
+        keep(ctx, DenseVectors.join(some))

@@ -24,7 +24,7 @@ from pipeline.evaluation.significance import interval, p_value
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 
-BM25 = "bm25"
+BM25, FLOOR = "bm25", "floor"
 
 
 def evaluate_files(
@@ -39,9 +39,10 @@ def evaluate_files(
     """Measure encoders on judged sets and write ``report.json``, ``report.html`` and ``table.txt`` into ``output``.
 
     ``models`` and ``baselines`` are encoder folders, ``baselines`` may also name ``bm25``; ``data`` are folders in BEIR
-    or TREC form with a corpus. With ``bm25`` every encoder's hybrid with it is measured, too. The report has
-    ``sets[NAME][SYSTEM]`` with means, intervals and costs, and ``comparisons[NAME]``: each model against each baseline
-    by a paired randomization test. Raises UsageError for a folder that is missing, BadInputError for an unusable one.
+    or TREC form with a corpus. With ``bm25`` every encoder's hybrid with it is measured, too; ``floor`` is the lexical
+    floor alone of the first encoder that has one. The report has ``sets[NAME][SYSTEM]`` with means, intervals and
+    costs, and ``comparisons[NAME]``: each model against each baseline by a paired randomization test. Raises UsageError
+    for a folder that is missing, BadInputError for an unusable one.
     """
     config = config or load()
     folders = [Path(model) for model in models]
@@ -72,13 +73,15 @@ def evaluate_files(
             result.add(BM25, runs[result.name])
     for name, folder in zip(names, folders + others, strict=True):
         # One encoder at a time: two of them may not fit into memory.
-        model = Ranker(name, folder, config=config.encoder, progress=progress)
+        model = Ranker(name, folder, progress=progress)
         for result, (queries, corpus) in zip(results, sets, strict=True):
             ranker = model.over(corpus.texts)
             documents = ranker.documents(corpus.texts)
             asked = ranker.queries([query.text for query in queries.queries])
             run = sparse_run(asked, documents)
             result.add(name, run, Cost.of(documents, asked))
+            if FLOOR not in result.values and (floor := ranker.floor(corpus.texts)) is not None:
+                result.add(FLOOR, sparse_run(asked, floor), Cost.of(floor, asked))
             if lexical:
                 weights = (config.serving.hybrid_bm25, 1 - config.serving.hybrid_bm25)
                 mixed = hybrid_run(
@@ -122,7 +125,7 @@ def _unique(names: Sequence[str]) -> list[str]:
     for name in names:
         number = 2
         fresh = name
-        while fresh in found or fresh == BM25:
+        while fresh in found or fresh in (BM25, FLOOR):
             fresh = f"{name}-{number}"
             number += 1
         found.append(fresh)

@@ -20,7 +20,7 @@ from pipeline.evaluation.results import SetResult
 from pipeline.evaluation.significance import Differences, holm, interval, lower_bound, p_value
 
 FRESH, ANCHOR = "fresh", "anchor"
-BM25 = "bm25"
+BM25, FLOOR = "bm25", "floor"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Evidence:
     sets: Mapping[str, SetResult]
     system: str  # the candidate's ranking that users would get
     reference: str  # the ranking that users have now
+    floor: str  # the candidate's ranking by its lexical floor alone
     best_anchor: Best | None
     servable: Mapping[str, Any]  # pipeline.search.ServableReport as JSON: passed, sentence, numbers
     cost: Cost
@@ -75,7 +76,7 @@ class Verdict:
 
 
 def judge(evidence: Evidence, config: GateConfig) -> Verdict:
-    """All seven rules, and the verdict with its reason in one sentence."""
+    """All eight rules, and the verdict with its reason in one sentence."""
     rules = [
         right_to_promote(evidence),
         servable(evidence),
@@ -84,6 +85,7 @@ def judge(evidence: Evidence, config: GateConfig) -> Verdict:
         no_slice_falls(evidence, config),
         cost_in_bounds(evidence, config),
         first_beats_bm25(evidence, config),
+        own_floor(evidence, config),
     ]
     failed = [rule for rule in rules if not rule.passed]
     if not failed:
@@ -121,7 +123,7 @@ def illness(evidence: Evidence, config: GateConfig) -> str | None:
 
 
 _RIGHT, _SERVABLE, _FRESH, _ANCHOR = "right to promote", "servable", "better on fresh", "not worse on anchor"
-_SLICES, _COST, _FIRST = "no slice falls", "cost", "first beats BM25"
+_SLICES, _COST, _FIRST, _FLOOR = "no slice falls", "cost", "first beats BM25", "own floor"
 
 
 def right_to_promote(evidence: Evidence) -> Rule:
@@ -376,3 +378,45 @@ def cost_in_bounds(evidence: Evidence, config: GateConfig) -> Rule:
         )
     )
     return Rule(_COST, not said, float(worst["value"]), float(worst["bound"]), sentence, rows)
+
+
+def own_floor(evidence: Evidence, config: GateConfig) -> Rule:
+    """Rule 8: on no set is the candidate certainly worse than its own lexical floor: what it learned must not hurt.
+
+    A randomization test a set, with Holm's correction for their number.
+    """
+    rows: list[dict[str, Any]] = []
+    tested: list[float] = []
+    for result in evidence.sets.values():
+        if evidence.floor not in result.values:
+            continue
+        down = result.differences(evidence.floor, evidence.system)
+        tested.append(p_value(down, permutations=config.permutations, seed=config.seed))
+        rows.append(
+            {
+                "set": result.name,
+                "queries": len(result.ids),
+                "candidate": result.mean(evidence.system),
+                "floor": result.mean(evidence.floor),
+                "difference": -down.mean,
+            }
+        )
+    if not rows:
+        return Rule(_FLOOR, False, None, None, "The lexical floor alone was not measured: evaluate the model again.")
+    for row, p in zip(rows, holm(tested), strict=True):
+        row["p_value"] = p
+        row["passed"] = p >= config.significance
+    lowest = min(rows, key=lambda row: (float(row["p_value"]), float(row["difference"])))
+    below = [row for row in rows if not row["passed"]]
+
+    def told(row: Mapping[str, Any]) -> str:
+        return f"{row['set']} ({row['floor']:.4f} to {row['candidate']:.4f}, p = {row['p_value']:.4f})"
+
+    counted = f"{len(rows)} set{'s' * (len(rows) != 1)}"
+    sentence = (
+        f"What it learned hurts on {len(below)} of {counted}, against its own lexical floor: "
+        f"{', '.join(told(row) for row in below)}."
+        if below
+        else f"On none of {counted} is it certainly below its own lexical floor; nearest to that is {told(lowest)}."
+    )
+    return Rule(_FLOOR, not below, float(lowest["p_value"]), config.significance, sentence, rows)

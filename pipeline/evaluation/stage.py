@@ -15,19 +15,21 @@ from pipeline.asof import AsOf
 from pipeline.context import Context
 from pipeline.errors import RefusedError, UsageError
 from pipeline.evaluation import gate, results
-from pipeline.evaluation.encodings import Ranker, read_vectors, read_weights
+from pipeline.evaluation.encodings import Ranker, keep_made, read_weights
 from pipeline.evaluation.judged import over_articles, read_judged
 from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult
 from pipeline.evaluation.runs import DEPTH, Run, hybrid_run, sparse_run
+from pipeline.kept import encoding_of, read_kept
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.search import bm25_run, servable_check
 from pipeline.store import datasets, evaluations, models
 from pipeline.store.evaluations import Live, Weights
 from pipeline.store.models import Model
+from pipeline.vectors import KeptVectors
 
-CANDIDATE, CHAMPION, BM25 = "candidate", "champion", gate.BM25
+CANDIDATE, CHAMPION, BM25, FLOOR = "candidate", "champion", gate.BM25, gate.FLOOR
 _SERVABLE_DOCUMENTS, _SERVABLE_QUERIES = 200, 32
 
 
@@ -92,7 +94,7 @@ def _plan(ctx: Context, model_id: int) -> _Plan:
 
 
 def evaluate(ctx: Context, model_id: int, *, progress: Progress = silent) -> int:
-    """Measure a model, the champion and BM25 with nori on every query set; the id of the evaluation.
+    """Measure a model, its lexical floor, the champion and BM25 with nori on every query set; the evaluation's id.
 
     The same model, champion, query weights, sets and configuration give the row that is there already. Raises
     UsageError for a model that is unknown or was not trained here, UnavailableError where the cluster does not answer.
@@ -112,15 +114,17 @@ def evaluate(ctx: Context, model_id: int, *, progress: Progress = silent) -> int
 
 
 def _measure(ctx: Context, plan: _Plan, progress: Progress) -> tuple[dict[str, Any], str]:
-    rankers = {CANDIDATE: _ranker(ctx, plan.candidate, [plan.candidate.vectors], plan.candidate_weights, progress)}
+    kept: dict[str, KeptVectors] = {}
+    rankers = {CANDIDATE: _ranker(ctx, plan.candidate, plan.candidate_weights, kept, progress)}
     if plan.champion is not None:
-        # Registering the candidate gave the champion's row the vectors that the training job made for it.
-        rankers[CHAMPION] = _ranker(ctx, plan.champion, [plan.champion.vectors], plan.champion_weights, progress)
+        rankers[CHAMPION] = _ranker(ctx, plan.champion, plan.champion_weights, kept, progress)
     measured: list[SetResult] = []
     servable: Mapping[str, Any] = {}
     for corpus, sets, foreign in _by_corpus(ctx, plan):
         asking = {name: ranker.over(corpus.texts) if foreign else ranker for name, ranker in rankers.items()}
         matrices = {name: ranker.documents(corpus.texts) for name, ranker in asking.items()}
+        floor = asking[CANDIDATE].floor(corpus.texts)
+        keep_made(ctx, asking.values())
         for queries in sets:
             progress(f"rank {queries.name}", len(measured), len(plan.sets) + len(plan.judged))
             result = SetResult.of(queries, corpus)
@@ -132,6 +136,11 @@ def _measure(ctx: Context, plan: _Plan, progress: Progress) -> tuple[dict[str, A
                 run = sparse_run(asked, matrices[name])
                 result.add(name, run, Cost.of(matrices[name], asked))
                 result.add(with_bm25(name), _hybrid(ctx, lexical, run), result.costs[name])
+            if floor is not None:
+                asked = asking[CANDIDATE].queries(texts)
+                run = sparse_run(asked, floor)
+                result.add(FLOOR, run, Cost.of(floor, asked))
+                result.add(with_bm25(FLOOR), _hybrid(ctx, lexical, run), result.costs[FLOOR])
             measured.append(result)
             if not servable and texts:
                 progress("check that the cluster serves what was judged", 0, 0)
@@ -161,14 +170,18 @@ def _measure(ctx: Context, plan: _Plan, progress: Progress) -> tuple[dict[str, A
 
 
 def _ranker(
-    ctx: Context, model: Model, vectors: Sequence[str | None], weights: Weights | None, progress: Progress
+    ctx: Context, model: Model, weights: Weights | None, kept: dict[str, KeptVectors], progress: Progress
 ) -> Ranker:
+    """A model; those of one dense encoder share its vectors, which ``kept`` has by the encoder's identity."""
+    folder = ctx.artifacts.get(model.artifact)
+    known = encoding_of(folder)
+    if known is not None and known[0] not in kept:
+        kept[known[0]] = read_kept(ctx, known[0])
     return Ranker(
         model.artifact,
-        ctx.artifacts.get(model.artifact),
-        vectors=read_vectors(ctx.artifacts, vectors),
+        folder,
+        dense=kept[known[0]] if known else None,
         query_weights=read_weights(ctx.artifacts, weights.artifact) if weights else None,
-        config=ctx.config.encoder,
         progress=progress,
     )
 
@@ -223,9 +236,6 @@ def _hybrid(ctx: Context, lexical: Run, sparse: Run) -> Run:
 
 def _servable(ctx: Context, model: Model, corpus: Corpus, ranker: Ranker, texts: Sequence[str]) -> Mapping[str, Any]:
     """A sample of the corpus, evenly spread, in the real cluster against the encoder."""
-    if ranker.encoder.query_terms:
-        why = "it is a bi-encoder, and the cluster's query models read tokens only: train with training.query_terms 0"
-        return {"passed": False, "sentence": why}
     rows = np.unique(np.linspace(0, len(corpus) - 1, min(_SERVABLE_DOCUMENTS, len(corpus))).astype(int))
     sample = Corpus([corpus.ids[row] for row in rows], [corpus.texts[row] for row in rows])
     matrix = ranker.documents(sample.texts)
@@ -263,7 +273,7 @@ def decide(ctx: Context, evaluation_id: int) -> int:
         )
     measured = {result.name: result for result in results.read(ctx.artifacts.get(row.artifact))}
     hybrid = ctx.config.evaluation.ranking == "hybrid"
-    system, reference = (with_bm25(s) if hybrid else s for s in (CANDIDATE, CHAMPION))
+    system, reference, floor = (with_bm25(s) if hybrid else s for s in (CANDIDATE, CHAMPION, FLOOR))
     costs = (measured.get(gate.FRESH) or next(iter(measured.values()))).costs if measured else {}
     evidence = gate.Evidence(
         candidate_as_of=_as_of(candidate),
@@ -273,6 +283,7 @@ def decide(ctx: Context, evaluation_id: int) -> int:
         sets=measured,
         system=system,
         reference=reference if live else BM25,
+        floor=floor,
         best_anchor=_best(ctx, candidate.id, system, reference, earlier),
         servable=row.report.get("servable") or {},
         cost=costs.get(CANDIDATE) or Cost(0, 0, 1, 0, 0, 0),

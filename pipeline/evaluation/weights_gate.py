@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from pipeline.config.gate import GateConfig
 from pipeline.context import Context
 from pipeline.encoder.vocabulary import Vocabulary
-from pipeline.evaluation.encodings import Ranker, read_vectors, read_weights
+from pipeline.evaluation.encodings import Ranker, keep_made, read_weights
 from pipeline.evaluation.gate import Rule
 from pipeline.evaluation.results import SetResult
 from pipeline.evaluation.runs import sparse_run
 from pipeline.evaluation.significance import lower_bound
+from pipeline.kept import encoding_of, read_kept
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import evaluations, models
@@ -153,15 +154,12 @@ def _not_worse(
     if len(queries.queries) < ctx.config.gate.minimum_queries:
         return unjudged(f"the newest fresh set has only {len(queries.queries)} queries")
     corpus = Corpus.read(ctx.artifacts.get(queries.corpus) if queries.corpus else folder)
-    ranker = Ranker(
-        champion.artifact,
-        ctx.artifacts.get(champion.artifact),
-        vectors=read_vectors(ctx.artifacts, [champion.vectors]),
-        config=ctx.config.encoder,
-        progress=progress,
-    )
+    model = ctx.artifacts.get(champion.artifact)
+    known = encoding_of(model)
+    ranker = Ranker(champion.artifact, model, dense=read_kept(ctx, known[0]) if known else None, progress=progress)
     corpus = _affordable(ranker, corpus, queries, ctx.config.gate.weights_documents)
     documents = ranker.documents(corpus.texts)
+    keep_made(ctx, [ranker])
     texts = [query.text for query in queries.queries]
     result = SetResult.of(queries, corpus)
     theirs = read_weights(ctx.artifacts, published.artifact) if published else None
@@ -171,7 +169,7 @@ def _not_worse(
 
 
 def _affordable(ranker: Ranker, corpus: Corpus, queries: QuerySet, most: int) -> Corpus:
-    """The documents that have a vector, and of the others the judged ones and then the first, ``most`` at most.
+    """The documents that have vectors, and of the others the judged ones and then the first, ``most`` at most.
 
     Both weights rank the same documents, so leaving some out is fair to both.
     """

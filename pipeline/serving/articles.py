@@ -14,6 +14,8 @@ from pipeline.store.generations import Generation
 
 BATCH = 256
 """Articles that are read, encoded and written at a time, under the index's lock."""
+KEEP_TEXTS = 4096
+"""Texts whose dense vectors are kept together: so many are lost at most when a run is killed."""
 
 
 def recipe_of(ctx: Context, generation: Generation) -> Recipe:
@@ -38,8 +40,10 @@ def catch_up(ctx: Context, generation: Generation, recipe: Recipe | None = None,
         with ctx.store.lock(locks.articles(generation.id)):
             after, written = _write_batch(ctx, generation, recipe, after)
         changed += written
+        recipe.keep_made(KEEP_TEXTS)
         if written:
             progress(f"index articles into {generation.index_name}", changed, max(total, changed))
+    recipe.keep_made()
     changed += remove_unwanted(ctx, generation)
     if changed:
         ctx.cluster.refresh(generation.index_name)

@@ -14,33 +14,35 @@ from numpy.typing import NDArray
 from pipeline.artifacts import content_hash
 from pipeline.context import Context
 from pipeline.errors import ConfigError, CorruptArtifactError
+from pipeline.kept import encode_missing, keep, read_kept
 from pipeline.search import bodies, features, query_models
 from pipeline.store.articles import Article
 from pipeline.store.evaluations import Weights
 from pipeline.store.models import Model
-from pipeline.vectors import Vectors
+from pipeline.vectors import DenseVectors, KeptVectors
 
 if TYPE_CHECKING:
-    from pipeline.config.encoder import EncoderConfig
     from pipeline.encoder import Encoder
 
 
 @lru_cache(maxsize=2)
-def _encoder(folder: Path, config: EncoderConfig) -> Encoder:
+def _encoder(folder: Path) -> Encoder:
     from pipeline.encoder import Encoder
 
-    return Encoder.load(folder, max_length=config.max_length, lexical=config.lexical)
+    return Encoder.load(folder)
 
 
 class Recipe:
     """A model with its query weights and the settings of its index: makes documents, query model, pipeline and index.
 
-    ``weights`` None are the model's own. The model is loaded when first needed, and its vectors artifact too.
+    ``weights`` None are the model's own. The model is loaded when first needed, and so are the dense vectors of texts
+    that are kept of its dense encoder.
     """
 
     def __init__(self, ctx: Context, model: Model, weights: Weights | None) -> None:
         self._ctx = ctx
         self._config = ctx.config.serving
+        self._made: list[DenseVectors] = []
         self.model = model
         self.weights = weights
 
@@ -48,7 +50,6 @@ class Recipe:
     @property
     def documents_hash(self) -> str:
         """The identity of what is in the index, whatever the queries weigh."""
-        encoder = self._ctx.config.encoder
         body = bodies.news_index({}, shards=0, replicas=0, pipeline="", seismic=self._config.seismic)
         return content_hash(
             {
@@ -56,7 +57,6 @@ class Recipe:
                 "mapping": body["mappings"],
                 "analysis": bodies.KOREAN,
                 "title_weight": self._config.title_weight,
-                "encoder": encoder.model_dump(mode="json", exclude={"batch_size"}),
             }
         )
 
@@ -96,7 +96,7 @@ class Recipe:
     @cached_property
     def encoder(self) -> Encoder:
         """The model."""
-        return _encoder(self._ctx.artifacts.get(self.model.artifact), self._ctx.config.encoder)
+        return _encoder(self._ctx.artifacts.get(self.model.artifact))
 
     @cached_property
     def names(self) -> list[str]:
@@ -104,35 +104,31 @@ class Recipe:
         return features.names(self.encoder.vocabulary)
 
     @cached_property
-    def vectors(self) -> Vectors:
-        """The vectors that came with the model; none when they were pruned or are another model's."""
-        name = self.model.vectors
-        if name and self._ctx.artifacts.has(name):
-            held = Vectors.read(self._ctx.artifacts.get(name))
-            if held.model == self.model.artifact:
-                return held
-        return Vectors.empty(self.model.artifact, len(self.names))
+    def dense(self) -> KeptVectors:
+        """The dense vectors that are known of texts."""
+        return read_kept(self._ctx, self.encoder.dense_identity)
 
     def text(self, text: str) -> str:
         """The part of an article's text that is encoded and searched."""
-        return self._ctx.config.encoder.document_text(text)
+        return self.encoder.encoding.document_text(text)
 
     def rows(self, titles: list[str], texts: list[str]) -> sp.csr_matrix:
         """Served vectors (n, V): each text's own vector, in which the title's tokens weigh at least the title weight.
 
-        A text without a vector is encoded now. ``texts`` are those of `text`.
+        A text without dense vectors is encoded now; `keep_made` stores them. ``texts`` are those of `text`.
         """
-        missing = self.vectors.missing(texts)
-        if missing:
-            encoder = self._ctx.config.encoder
-            made = self.encoder.encode_documents(missing, batch_size=encoder.batch_size, max_added=encoder.max_added)
-            fresh = Vectors.empty(self.model.artifact, made.shape[1]).with_rows(missing, made)
-            new = set(missing)
-            known = [text for text in dict.fromkeys(texts) if text not in new]
-            rows = (fresh.with_rows(known, self.vectors.rows(known)) if known else fresh).rows(texts)
-        else:
-            rows = self.vectors.rows(texts)
+        made = encode_missing(self.encoder, self.dense, texts)
+        if made is not None:
+            self._made.append(made)
+        rows = self.encoder.encode_documents(texts, dense=self.dense.only(texts))
         return with_titles(rows, [self.encoder.token_ids(title) for title in titles], self._config.title_weight)
+
+    def keep_made(self, most: int = 0) -> None:
+        """Keep the dense vectors that were made since the last call, in one artifact, where they are of more than
+        ``most`` texts."""
+        if sum(len(part.keys) for part in self._made) > most:
+            keep(self._ctx, DenseVectors.join(self._made))
+            self._made.clear()
 
     def documents(self, articles: list[Article]) -> list[dict[str, Any]]:
         """The articles as the index takes them."""

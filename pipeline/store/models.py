@@ -26,7 +26,6 @@ class Model:
     day: dt.date | None
     known_by: dt.datetime | None
     vocabulary_hash: str
-    vectors: str | None
     card: dict[str, Any]
     unhealthy_at: dt.datetime | None  # when a decision took it out of the training line
     unhealthy_why: str | None
@@ -47,7 +46,6 @@ def register(
     training_set_id: int | None = None,
     day: dt.date | None = None,
     known_by: dt.datetime | None = None,
-    vectors: str | None = None,
 ) -> int:
     """The id of the model with this artifact, new or already there (the same artifact is the same model)."""
     values = {
@@ -59,12 +57,9 @@ def register(
         "training_set_id": training_set_id,
         "day": day,
         "known_by": known_by,
-        "vectors": vectors,
     }
     statement = insert(models).values(values).on_conflict_do_nothing(index_elements=["artifact"])
     conn.execute(statement)
-    if vectors is not None:
-        conn.execute(sa.update(models).where(models.c.artifact == artifact).values(vectors=vectors))
     return int(conn.execute(sa.select(models.c.id).where(models.c.artifact == artifact)).scalar_one())
 
 
@@ -112,8 +107,3 @@ def mark_unhealthy(conn: Connection, model_id: int, why: str) -> None:
     """Take a model out of the training line, once: trainings whose as-of knows of it start from an older one."""
     statement = sa.update(models).where(models.c.id == model_id, models.c.unhealthy_at.is_(None))
     conn.execute(statement.values(unhealthy_at=sa.func.clock_timestamp(), unhealthy_why=why))
-
-
-def set_vectors(conn: Connection, artifact: str, vectors: str) -> None:
-    """Name the artifact that holds a model's document vectors (a larger one replaces what was known before)."""
-    conn.execute(sa.update(models).where(models.c.artifact == artifact).values(vectors=vectors))

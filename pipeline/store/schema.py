@@ -325,11 +325,31 @@ models = _table(
     sa.Column("day", sa.Date, nullable=True, index=True),
     _time("known_by", nullable=True),
     _text("vocabulary_hash"),
-    _text("vectors", nullable=True),  # artifact: document vectors for serving
     _json("card"),
     _time("unhealthy_at", nullable=True),  # when a decision took it out of the training line
     _text("unhealthy_why", nullable=True),  # one sentence
     _time("created_at", now=True),
+)
+dense_vectors = _table(  # what a dense encoder made of texts, each text once
+    "dense_vectors",
+    _id(),
+    _text("encoder"),  # the dense encoder and its windows (`Encoder.dense_identity`)
+    _text("artifact", unique=True),
+    sa.Column("texts", sa.Integer, nullable=False),
+    _time("created_at", now=True),
+    sa.Index("ix_dense_vectors_encoder", "encoder"),
+)
+learning_sums = _table(  # the query table's statistics of some articles of one day
+    "learning_sums",
+    _id(),
+    _text("recipe_hash"),  # dense encoder, vocabulary, reference weights, how pseudo queries are drawn
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("article_ids", ARRAY(sa.BigInteger), nullable=False),  # sorted
+    sa.Column("versions", ARRAY(sa.Integer), nullable=False),  # of these articles
+    _text("artifact"),
+    _time("created_at", now=True),
+    sa.Index("ix_learning_sums_recipe_hash_day", "recipe_hash", "day"),
+    sa.UniqueConstraint("recipe_hash", "day", "artifact"),
 )
 evaluations = _table(
     "evaluations",

@@ -11,6 +11,7 @@ from pipeline.artifacts import content_hash
 from pipeline.asof import AsOf
 from pipeline.config.synonyms import SynonymsConfig
 from pipeline.context import Context
+from pipeline.encoder.folder import TRANSFORMER_MODULE
 from pipeline.errors import BadInputError, RefusedError
 from pipeline.progress import Progress, silent
 from pipeline.store import articles, models
@@ -39,8 +40,8 @@ def discovery_hash(config: SynonymsConfig) -> str:
 def discover(ctx: Context, as_of: AsOf, *, progress: Progress = silent) -> int:
     """The id of the run of ``as_of``: found when it was made before, else made now.
 
-    Words, contexts and clusters are of the base model, so that windows and days stay comparable while training goes
-    on. Raises RefusedError when there is no base model, BadInputError when no article is known yet.
+    Words, contexts and clusters are of the base model's dense encoder, so that windows and days stay comparable while
+    training goes on. Raises RefusedError when there is no base model, BadInputError when no article is known yet.
     """
     config = ctx.config.synonyms
     hashed = discovery_hash(config)
@@ -56,7 +57,8 @@ def discover(ctx: Context, as_of: AsOf, *, progress: Progress = silent) -> int:
             found = list(articles.read(conn, as_of, since=as_of.day - dt.timedelta(days=config.alias_days - 1)))
         if not found:
             raise BadInputError(f"no article of {config.alias_days} days is known {as_of}: crawl or import some first")
-        work = _Discovery(config, ctx.artifacts.get(base.artifact), as_of.day, progress)
+        model = ctx.artifacts.get(base.artifact) / TRANSFORMER_MODULE
+        work = _Discovery(config, model, as_of.day, progress)
         work.read(
             [f"{a.title}\n{a.text}" for a in found],
             [a.day for a in found],

@@ -240,6 +240,8 @@ class WordEncoder:
         """Sums of the word vectors over their contexts (n, d) and how many contexts there were (n,)."""
         import torch
 
+        from pipeline.encoder.hardware import autocast
+
         row = {word: index for index, word in enumerate(words)}
         sums = torch.zeros((len(words), self.width), device=self.device)
         counts = np.zeros(len(words), dtype=np.int64)
@@ -260,7 +262,7 @@ class WordEncoder:
             lines, rows, owners = _word_tokens(offsets, places)
             if not len(lines):
                 continue
-            with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16):
+            with torch.inference_mode(), autocast(self.device):
                 hidden = self.model(**encoded.to(self.device)).last_hidden_state
             self._add(hidden, lines, rows, owners, places, sums, counts)
             if report is not None:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.asof import today
-from pipeline.encoder.vocabulary import CONTINUATION, is_sign
 from pipeline.errors import RefusedError, UsageError
 from pipeline.store import models, statistics
 from pipeline.store.statistics import QueryWeights
@@ -177,10 +176,6 @@ def _sentence(
 ) -> str:
     if weight == 0:
         return f"{token} never fires: special tokens, punctuation, hanja and what the vocabulary lacks weigh 0"
-    if is_sign(token.removeprefix(CONTINUATION)):
-        return (
-            f"{token} is a sign and weighs {weight:.3g} every day: how a title is written, which no IDF of texts tells"
-        )
     text = f"{token} weighs {weight:.3f}: IDF {idf:.3f}"
     text += f" x boost {boost:.3f}" if because else ""
     raw, (least, most) = idf * boost / said["scale"], said["bounds"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encoder.vocabulary import SIGN_WEIGHT, Vocabulary
+from pipeline.encoder.vocabulary import Vocabulary
 from pipeline.errors import RefusedError
 from pipeline.store import counts as store
 from pipeline.store import statistics
@@ -46,8 +46,7 @@ def make_query_weights(ctx: Context, statistics_id: int) -> int:
         return list(vocabulary.tokenizer.encode(word, add_special_tokens=False).ids)
 
     boosts, causes = token_boosts([(t, pieces(t.word)) for t in trends], learned.arrays["recent_df"])
-    weights, scale = combine(learned.arrays, boosts, blocked | vocabulary.signs)
-    weights[vocabulary.signs] = SIGN_WEIGHT
+    weights, scale = combine(learned.arrays, boosts, blocked)
     explained = {
         "statistics": statistics_id,
         "statistics_hash": learned.content_hash,
@@ -55,10 +54,9 @@ def make_query_weights(ctx: Context, statistics_id: int) -> int:
         "known_by": learned.as_of.known_by.isoformat(),
         "vocabulary": vocabulary_hash,
         "formula": "weight = ensemble_idf * boost / scale, within the bounds; 0 when blocked",
-        "signs": {"tokens": int(vocabulary.signs.sum()), "weight": SIGN_WEIGHT},
         "scale": scale,
         "bounds": [SMALLEST, LARGEST],
-        "in_use": int(in_use(learned.arrays, blocked | vocabulary.signs).sum()),
+        "in_use": int(in_use(learned.arrays, blocked).sum()),
         "blocked": int(blocked.sum()),
         "boosted": [
             {"token": names[id_], "id": id_, "boost": float(boosts[id_]), "because": causes[id_]}

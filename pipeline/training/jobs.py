@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.artifacts import Artifacts
+from pipeline.artifacts import Artifacts, content_hash
 from pipeline.asof import AsOf, today
 from pipeline.context import Context
+from pipeline.encoder.encoding import Encoding
 from pipeline.errors import BadInputError, ConfigError
+from pipeline.kept import read_kept
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import articles as article_rows
 from pipeline.store import datasets, models
+from pipeline.store import vectors as vector_rows
+from pipeline.store.articles import Article
 from pipeline.store.models import Model
-from pipeline.training.worker import JobResult, read_job, run_job
-from pipeline.vectors import text_key
+from pipeline.store.vectors import SumsRow
+from pipeline.text.words import key as analyser
+from pipeline.training import keywords
+from pipeline.training.worker import JOB_FORMAT, JobResult, read_job, run_job
+from pipeline.vectors import DenseVectors, text_key
 
 BASE_TEXTS = 50_000
 """Newest texts that a base is built from at most."""
 
 
 def make_base_job(ctx: Context, as_of: AsOf | None = None) -> str:
-    """The job of building the base model from the texts known by the as-of (by now, without one)."""
+    """The job of building the base from the texts known by the as-of (by now, without one)."""
     as_of = as_of or AsOf(today(), ctx.store.settle())
     text_of = ctx.config.encoder.document_text
     with ctx.store.begin() as conn:
@@ -31,53 +41,172 @@ def make_base_job(ctx: Context, as_of: AsOf | None = None) -> str:
     if not texts:
         raise BadInputError("there is no article yet: crawl or import some before the base model is built")
     newest = dict(list(texts.items())[-BASE_TEXTS:])
-    with ctx.artifacts.scratch() as folder:
-        Corpus(list(newest), list(newest.values())).write(folder / "texts")
-        stored = ctx.artifacts.put(folder / "texts", "corpus")
     job = {
-        "format": 1,
+        "format": JOB_FORMAT,
         "kind": "base",
-        "texts": stored,
-        "settings": ctx.config.base.model_dump(mode="json"),
+        "texts": _put(ctx, Corpus(list(newest), list(newest.values()))),
+        "encoder": ctx.config.encoder.model_dump(mode="json"),
         "as_of": {"day": as_of.day.isoformat()},
     }
     return ctx.artifacts.put_json(job, "job", "job.json")
 
 
-def make_job(ctx: Context, training_set_id: int) -> str:
-    """The job of training on a training set and encoding the corpora of its query sets.
+def make_fine_tuning_job(ctx: Context, training_set_id: int) -> str:
+    """The job of fine-tuning the base's dense encoder on a training set; its result is a base that replaces it.
 
-    It starts from the newest healthy model of an earlier day that this as-of could know (a backfill never starts
-    from its future), else from the base. Everything that decides the result is in the job: the same job gives the
-    same artifacts.
+    Raises ConfigError where ``training.fine_tuning.steps`` is 0, or where there is no base.
+    """
+    if not ctx.config.training.fine_tuning.steps:
+        raise ConfigError("training.fine_tuning.steps is 0: set how many steps the dense encoder is to be trained for")
+    with ctx.store.begin() as conn:
+        row = datasets.training_set(conn, training_set_id)
+        base = _base(models.base(conn))
+    job = {
+        "format": JOB_FORMAT,
+        "kind": "fine-tune",
+        "training_set": row.artifact,
+        "start": base.artifact,
+        "training": ctx.config.training.model_dump(mode="json"),
+        "as_of": {"day": row.day.isoformat(), "known_by": row.known_by.isoformat()},
+    }
+    return ctx.artifacts.put_json(job, "job", "job.json")
+
+
+def make_job(ctx: Context, training_set_id: int) -> str:
+    """The job of learning a model as of a training set, and of encoding what is judged and served.
+
+    It names the sums of the days that are kept and the articles that are in none; sums of a batch are used only where
+    the as-of knows each of its articles in the same version. The parent is the newest healthy model of an earlier day
+    that this as-of could know (a backfill never starts from its future), else the base. Everything that decides the
+    result is in the job: the same job gives the same artifacts.
     """
     with ctx.store.begin() as conn:
         row = datasets.training_set(conn, training_set_id)
-        query_sets = [held.artifact for held in datasets.query_sets_by_id(conn, row.query_set_ids)]
-        base = models.base(conn)
+        query_sets = [one.artifact for one in datasets.query_sets_by_id(conn, row.query_set_ids)]
+        base = _base(models.base(conn))
         champion = models.champion(conn)
         known = models.all_models(conn)
-    if base is None:
-        raise ConfigError("there is no base model yet: run `garam base`")
-    parent = _parent(known, base, row.as_of)
+        anchor = datasets.anchor(conn)
     corpora = [QuerySet.read(ctx.artifacts.get(name)).corpus or name for name in query_sets]
-    config = ctx.config
+    facts = _facts(ctx.artifacts, base.artifact)
+    reader = _Reader(
+        ctx,
+        row.as_of,
+        Encoding(**facts["encoding"]),
+        _identity(facts),
+        first_held_out=dt.date.fromisoformat(row.report["first_held_out_day"]),
+        never={int(number) for number in anchor.report["held_out"]} if anchor else set(),
+    )
+    reader.read()
+    recipe = sums_recipe(ctx, base.artifact)
+    sums, new = _batches(ctx, reader, recipe)
     job = {
-        "format": 1,
+        "format": JOB_FORMAT,
         "kind": "train",
         "training_set": row.artifact,
         "query_sets": query_sets,
         "corpora": list(dict.fromkeys(corpora)),
-        "parent": parent.artifact,
+        "unseen": [_put(ctx, reader.unseen_corpus())] if reader.unseen else [],
+        "recent": _put(ctx, reader.recent_corpus()),
+        "sums": sums,
+        "sums_recipe": recipe,
+        "new": new,
+        "dense": _kept(ctx, _identity(facts)),
+        "parent": _parent(known, base, row.as_of).artifact,
         "base": base.artifact,
         "champion": champion.artifact if champion else None,
-        "champion_vectors": champion.vectors if champion else None,
-        "training": config.training.model_dump(mode="json"),
-        "encoder": config.encoder.model_dump(mode="json"),
+        "champion_dense": _kept(ctx, _identity(_facts(ctx.artifacts, champion.artifact))) if champion else [],
+        "training": ctx.config.training.model_dump(mode="json"),
         "as_of": {"day": row.day.isoformat(), "known_by": row.known_by.isoformat()},
         "training_set_id": row.id,
     }
     return ctx.artifacts.put_json(job, "job", "job.json")
+
+
+@dataclass
+class _Reader:
+    """One pass over the as-of's articles: what may be learned from, by day; what has no vectors; what is newest."""
+
+    ctx: Context
+    as_of: AsOf
+    encoding: Encoding
+    identity: str
+    first_held_out: dt.date
+    never: set[int]
+    learnable: dict[dt.date, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))  # id -> version
+    unseen: dict[str, str] = field(default_factory=dict)
+    recent: deque[tuple[int, str, str]] = field(default_factory=deque)
+
+    def read(self) -> None:
+        """Read the articles. BadInputError where there is nothing to learn from."""
+        kept = read_kept(self.ctx, self.identity)
+        since = self.as_of.day - dt.timedelta(days=self.ctx.config.dataset.window_days - 1)
+        self.recent = deque(maxlen=self.ctx.config.training.recent_texts)
+        with self.ctx.store.begin() as conn:
+            for article in article_rows.read(conn, self.as_of):
+                text = self.encoding.document_text(article.text)
+                if not text:
+                    continue
+                if kept.missing([text]):
+                    self.unseen[text_key(text)] = text
+                if since <= article.day < self.first_held_out and article.id not in self.never:
+                    self.learnable[article.day][article.id] = article.version
+                    self.recent.append((article.id, text, article.title))
+        if len(self.recent) < 2:
+            raise BadInputError(
+                f"there are {len(self.recent)} articles to learn from before {self.first_held_out}: import an archive"
+            )
+
+    def texts(self, ids: list[int]) -> Iterator[tuple[Article, str]]:
+        """These articles with their texts, by (day, id)."""
+        with self.ctx.store.begin() as conn:
+            for article in article_rows.read(conn, self.as_of, ids=ids):
+                yield article, self.encoding.document_text(article.text)
+
+    def unseen_corpus(self) -> Corpus:
+        """The texts that have no vectors."""
+        return Corpus(list(self.unseen), list(self.unseen.values()))
+
+    def recent_corpus(self) -> Corpus:
+        """The newest texts, each once."""
+        different = {text: (number, title) for number, text, title in self.recent}
+        ids = [str(number) for number, _ in different.values()]
+        return Corpus(ids, list(different), [title for _, title in different.values()])
+
+
+def sums_recipe(ctx: Context, base: str) -> str:
+    """The identity of how sums are made: the same articles have the same sums by it."""
+    training = ctx.config.training
+    drawing = [training.queries_per_text, training.query_words, training.heaviest_words, training.seed]
+    return content_hash({"base": base, "drawing": drawing, "rules": keywords.RULES, "analyser": analyser()})
+
+
+def _batches(ctx: Context, reader: _Reader, recipe: str) -> tuple[list[tuple[str, str]], dict[str, Any] | None]:
+    """(day, artifact) of the kept sums that add up to what they cover, and the articles that none covers."""
+    with ctx.store.begin() as conn:
+        rows = vector_rows.sums(conn, recipe)
+    left = {day: dict(articles) for day, articles in reader.learnable.items()}
+    used = []
+    for row in rows:
+        waiting = left.get(row.day, {})
+        covers = all(waiting.get(i) == v for i, v in zip(row.article_ids, row.versions, strict=True))
+        if row.article_ids and covers and ctx.artifacts.has(row.artifact):
+            used.append((row.day.isoformat(), row.artifact))
+            for number in row.article_ids:
+                del waiting[number]
+    ids = [number for articles in left.values() for number in articles]
+    if not ids:
+        return used, None
+    rest = list(reader.texts(ids))
+    corpus = Corpus([str(a.id) for a, _ in rest], [text for _, text in rest])
+    new = {"corpus": _put(ctx, corpus), "days": [a.day.isoformat() for a, _ in rest]}
+    return used, new | {"versions": [a.version for a, _ in rest]}
+
+
+def _base(base: Model | None) -> Model:
+    if base is None:
+        raise ConfigError("there is no base model yet: run `garam base`")
+    return base
 
 
 def _parent(known: list[Model], base: Model, as_of: AsOf) -> Model:
@@ -106,13 +235,18 @@ def register(ctx: Context, job: str, result: JobResult) -> int:
     card = _card(ctx.artifacts, result.model)
     if "seconds" in result.card:
         card["seconds"] = result.card["seconds"]
-    vocabulary_hash = _vocabulary_hash(ctx.artifacts, result.model)
-    with ctx.store.begin() as conn:
-        if described["kind"] == "base":
+    vocabulary_hash = str(_facts(ctx.artifacts, result.model)["vocabulary_hash"])
+    if described["kind"] != "train":
+        with ctx.store.begin() as conn:
             return models.register(conn, artifact=result.model, kind="base", vocabulary_hash=vocabulary_hash, card=card)
+    dense = [(DenseVectors.read(ctx.artifacts.get(name)), name) for name in result.dense]
+    sums = _sums_rows(ctx.artifacts, described, result)
+    with ctx.store.begin() as conn:
+        for part, name in dense:
+            vector_rows.add_dense(conn, part.encoder, name, len(part.keys))
+        vector_rows.drop_dense(conn, [name for name in result.replaces if name not in result.dense])
+        vector_rows.add_sums(conn, described["sums_recipe"], sums)
         parent = next(m for m in models.all_models(conn) if m.artifact == described["parent"])
-        if described["champion"] is not None and result.champion_vectors is not None:
-            models.set_vectors(conn, described["champion"], result.champion_vectors)
         return models.register(
             conn,
             artifact=result.model,
@@ -123,30 +257,58 @@ def register(ctx: Context, job: str, result: JobResult) -> int:
             training_set_id=described["training_set_id"],
             day=dt.date.fromisoformat(described["as_of"]["day"]),
             known_by=dt.datetime.fromisoformat(described["as_of"]["known_by"]),
-            vectors=result.vectors,
         )
+
+
+def _sums_rows(artifacts: Artifacts, described: dict[str, Any], result: JobResult) -> list[SumsRow]:
+    if described["new"] is None or result.sums is None:
+        return []
+    ids = [int(number) for number in Corpus.read(artifacts.get(described["new"]["corpus"])).ids]
+    by_day: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for day, number, version in zip(described["new"]["days"], ids, described["new"]["versions"], strict=True):
+        by_day[day].append((number, version))
+    return [
+        SumsRow(dt.date.fromisoformat(day), [i for i, _ in sorted(rows)], [v for _, v in sorted(rows)], result.sums)
+        for day, rows in by_day.items()
+    ]
 
 
 def ensure_base(ctx: Context, *, progress: Progress = silent) -> int:
     """The id of the base model; built here and now from the articles known when there is none yet."""
     with ctx.store.begin() as conn:
-        held = models.base(conn)
-    if held is not None:
-        return held.id
+        base = models.base(conn)
+    if base is not None:
+        return base.id
     with ctx.store.lock("garam.base"):
         with ctx.store.begin() as conn:
-            held = models.base(conn)
-        if held is not None:
-            return held.id
+            base = models.base(conn)
+        if base is not None:
+            return base.id
         job = make_base_job(ctx)
         return register(ctx, job, run_job(ctx.artifacts, job, progress))
+
+
+def _put(ctx: Context, corpus: Corpus) -> str:
+    with ctx.artifacts.scratch() as folder:
+        corpus.write(folder / "corpus")
+        return ctx.artifacts.put(folder / "corpus", "corpus")
+
+
+def _kept(ctx: Context, identity: str) -> list[str]:
+    with ctx.store.begin() as conn:
+        return [row.artifact for row in vector_rows.dense(conn, identity)]
+
+
+def _identity(facts: dict[str, Any]) -> str:
+    """What kept vectors are named after (`Encoder.dense_identity`), of a model's ``garam.json``."""
+    return f"{facts['dense']}-w{facts['encoding']['window_chars']}"
+
+
+def _facts(artifacts: Artifacts, model: str) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((artifacts.get(model) / "garam.json").read_text("utf-8"))
+    return facts
 
 
 def _card(artifacts: Artifacts, model: str) -> dict[str, Any]:
     card: dict[str, Any] = json.loads((artifacts.get(model) / "card.json").read_text("utf-8"))
     return card
-
-
-def _vocabulary_hash(artifacts: Artifacts, model: str) -> str:
-    facts = json.loads((artifacts.get(model) / "garam.json").read_text("utf-8"))
-    return str(facts["vocabulary_hash"])

@@ -6,14 +6,15 @@ killed goes on from there.
 
 from __future__ import annotations
 
+import datetime as dt
 import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,30 +25,39 @@ from pipeline.context import state_folder
 from pipeline.errors import BadInputError
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus
-from pipeline.vectors import Vectors, text_key
+from pipeline.vectors import DenseVectors, KeptVectors
 
 if TYPE_CHECKING:
     from pipeline.encoder import Encoder
+    from pipeline.training.sums import Sums
 
 ENCODED_AT_ONCE = 1024
 """Texts whose vectors are kept together: what is lost at most when the encoding is killed."""
+SMALL, MANY = 4096, 16
+"""Texts below which an artifact of vectors is small, and how many small ones are put together into one."""
+JOB_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job made: names of artifacts, and of the card what registering needs (the whole is in the model)."""
+    """What a job made: names of artifacts, and of the card what registering needs (the whole is in the model).
+
+    ``dense`` are new dense vectors, into which those that it ``replaces`` went; ``sums`` has a folder for each day of
+    the job's new texts.
+    """
 
     model: str
-    vectors: str | None
-    champion_vectors: str | None
-    card: dict[str, Any]
+    dense: list[str] = field(default_factory=list)
+    replaces: list[str] = field(default_factory=list)
+    sums: str | None = None
+    card: dict[str, Any] = field(default_factory=dict)
 
 
 def run_job(artifacts: Artifacts, job: str, progress: Progress = silent) -> JobResult:
     """Run a job (see `pipeline.training.make_job`); at once when it was run here before.
 
-    For a training: trains, stores the model, encodes every text of the job's corpora with it and the texts that the
-    champion never encoded with the champion. For a base: builds it. Two at once: the second waits for the first.
+    For a training: the dense vectors of all texts that have none, the sums of the new articles, the table, the model.
+    For a base: builds it. For a fine-tuning: a base with another dense encoder. Two at once: the second waits.
     """
     described = read_job(artifacts, job)
     work = state_folder() / "work" / job
@@ -55,18 +65,18 @@ def run_job(artifacts: Artifacts, job: str, progress: Progress = silent) -> JobR
         done = work / "result.json"
         if done.exists():
             result = JobResult(**json.loads(done.read_text("utf-8")))
-            if all(artifacts.has(n) for n in (result.model, result.vectors, result.champion_vectors) if n):
+            if all(artifacts.has(name) for name in (result.model, *result.dense, result.sums) if name):
                 return result
         began = time.monotonic()
-        run = {"base": _run_base, "train": _run_training}[described["kind"]]
+        run = {"base": _run_base, "train": _run_training, "fine-tune": _run_fine_tuning}[described["kind"]]
         result = run(artifacts, described, work, progress)
         result.card["seconds"] = round(time.monotonic() - began, 1)
-        partial = done.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(result), ensure_ascii=False), encoding="utf-8")
+        unfinished = done.with_suffix(".partial")
+        unfinished.write_text(json.dumps(asdict(result), ensure_ascii=False), encoding="utf-8")
         for path in work.iterdir():
-            if path.name not in (partial.name, "lock"):
+            if path.name not in (unfinished.name, "lock"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        partial.replace(done)
+        unfinished.replace(done)
         return result
 
 
@@ -76,14 +86,14 @@ def read_job(artifacts: Artifacts, job: str) -> dict[str, Any]:
     if not path.exists():
         raise BadInputError(f"artifact {job} is not a job: make one with `garam retrain`")
     described: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    if described.get("kind") not in ("base", "train") or described.get("format") != 1:
+    if described.get("kind") not in ("base", "train", "fine-tune") or described.get("format") != JOB_FORMAT:
         raise BadInputError(f"job {job} was written by another version of Garam: make it again")
     return described
 
 
 @contextmanager
 def _alone(work: Path) -> Iterator[None]:
-    """Hold the work folder; the lock ends with the process, however it ends."""
+    """Lock the work folder; the lock ends with the process, however it ends."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -91,114 +101,177 @@ def _alone(work: Path) -> Iterator[None]:
 
 
 def _run_base(artifacts: Artifacts, job: dict[str, Any], work: Path, progress: Progress) -> JobResult:
-    from pipeline.training.base.build import build_base
-    from pipeline.training.base.settings import BaseSettings
+    from pipeline.training.base import build_base
 
     texts = Corpus.read(artifacts.get(job["texts"])).texts
-    folder = build_base(texts, work / "base", BaseSettings.model_validate(job["settings"]), progress)
-    facts = json.loads((folder / "garam.json").read_text("utf-8")) if (folder / "garam.json").exists() else {}
-    card = {"kind": "base", "config": job["settings"], "texts": job["texts"], "as_of": job["as_of"]}
-    card |= {key: value for key, value in facts.items() if key not in ("files", "format")}
-    _write_json(folder / "card.json", card)
-    return JobResult(artifacts.put(folder, "base"), None, None, {"kind": "base"})
+    folder = build_base(texts, work / "base", EncoderConfig.model_validate(job["encoder"]), progress)
+    return JobResult(artifacts.put(folder, "base"), card={"kind": "base"})
+
+
+def _run_fine_tuning(artifacts: Artifacts, job: dict[str, Any], work: Path, progress: Progress) -> JobResult:
+    from pipeline.training.base import fine_tuned_base
+
+    settings = TrainingConfig.model_validate(job["training"])
+    facts = {name: job[name] for name in ("training_set", "start", "as_of")}
+    folder = fine_tuned_base(
+        artifacts.get(job["training_set"]), artifacts.get(job["start"]), work / "base", settings, work, facts, progress
+    )
+    return JobResult(artifacts.put(folder, "base"), card={"kind": "base"})
 
 
 def _run_training(artifacts: Artifacts, job: dict[str, Any], work: Path, progress: Progress) -> JobResult:
-    from pipeline.training.trainer import train
+    from pipeline.encoder import Encoder
+    from pipeline.training.learning import Recent, learn
 
     settings = TrainingConfig.model_validate(job["training"])
-    encoding = EncoderConfig.model_validate(job["encoder"])
-    facts = {name: job[name] for name in ("training_set", "parent", "as_of", "base", "encoder")}
-    model = _kept(work / "model.txt", artifacts)
-    if model is None:
-        result = train(
-            artifacts.get(job["training_set"]),
-            artifacts.get(job["parent"]),
-            work / "model",
-            settings,
-            progress,
-            work=work / "training",
-            teacher=artifacts.get(job["base"]),
-            encoding=encoding,
-            champion=artifacts.get(job["champion"]) if job["champion"] and settings.champion_weight > 0 else None,
-            facts=facts,
-        )
-        model = artifacts.put(result.folder, "model")
-        _write(work / "model.txt", model)
-    texts = [text for name in job["corpora"] for text in Corpus.read(artifacts.get(name)).texts]
-    made = _encode(artifacts, model, None, texts, encoding, work, progress)
-    vectors = _put_vectors(artifacts, made)
-    champion_vectors = None
+    base = Encoder.load(artifacts.get(job["base"]))
+    new = _new_sums(artifacts, job, base, settings, work, progress)
+    total = _total(artifacts, job, new, base, settings)
+    newest = Corpus.read(artifacts.get(job["recent"]))
+    recent = Recent(newest.texts, newest.titles)
+    texts = [text for name in (*job["corpora"], *job["unseen"]) for text in Corpus.read(artifacts.get(name)).texts]
+    kept, made, replaces = _dense(artifacts, base, job["dense"], [*recent.texts, *texts], work, progress)
+    dense = [made] if made else []
     if job["champion"] is not None:
-        known = None
-        if job["champion_vectors"] is not None and artifacts.has(job["champion_vectors"]):
-            known = Vectors.read(artifacts.get(job["champion_vectors"]))
-        champion_vectors = _put_vectors(
-            artifacts, _encode(artifacts, job["champion"], known, texts, encoding, work, progress)
-        )
-    card = json.loads((artifacts.get(model) / "card.json").read_text("utf-8"))
-    return JobResult(model, vectors, champion_vectors, {"kind": "trained", "metrics": card["metrics"]})
+        champion = Encoder.load(artifacts.get(job["champion"]))
+        if champion.dense_identity != base.dense_identity:
+            searched = [text for name in job["corpora"] for text in Corpus.read(artifacts.get(name)).texts]
+            _, more, gone = _dense(artifacts, champion, job["champion_dense"], searched, work, progress)
+            dense += [more] if more else []
+            replaces += gone
+    warm = _warm(artifacts, job, base)
+    learned = learn(base, total, recent, kept, settings, warm=warm, progress=progress)
+    base.table = learned.table
+    facts = {name: job[name] for name in ("training_set", "parent", "as_of", "base")}
+    card = {"kind": "trained", **facts, "config": job["training"], **learned.report}
+    base.facts |= {"base": job["base"]}
+    save(base, work / "model", card)
+    sums = artifacts.put(new, "sums") if new is not None else None
+    model = artifacts.put(work / "model", "model")
+    return JobResult(model, dense, replaces, sums, {"kind": "trained", "rung": learned.report["rung"]})
 
 
-def _encode(
-    artifacts: Artifacts,
-    model: str,
-    known: Vectors | None,
-    texts: Sequence[str],
-    settings: EncoderConfig,
-    work: Path,
-    progress: Progress,
-) -> Vectors:
-    """``known`` vectors of a model and those of the texts it lacks; parts are kept, so a kill costs one part."""
-    from pipeline.encoder import Encoder
+def save(encoder: Encoder, output: Path, card: dict[str, Any]) -> None:
+    """Save a learned model with its card and a picture of the ladder that it climbed."""
+    from pipeline.encoder.folder import as_json
+    from pipeline.training.ladder import draw
 
-    encoder: Encoder | None = None
-    wanted = known.missing(texts) if known else list({text_key(text): text for text in texts}.values())
-    found = known
-    what = "encoding" if known is None else "encoding with the champion"
-    for start in range(0, len(wanted), ENCODED_AT_ONCE):
-        part = wanted[start : start + ENCODED_AT_ONCE]
-        place = work / f"vectors-{model}-{start}"
-        if place.exists():
-            held = Vectors.read(place)
-        else:
-            if encoder is None:
-                encoder = Encoder.load(artifacts.get(model), max_length=settings.max_length, lexical=settings.lexical)
-            matrix = encoder.encode_documents(
-                part,
-                batch_size=settings.batch_size,
-                max_added=settings.max_added,
-                progress=lambda done, _, at=start: progress(what, at + done, len(wanted)),  # type: ignore[misc]
-            )
-            held = Vectors(model, [text_key(text) for text in part], matrix)
-            shutil.rmtree(work / "vectors.partial", ignore_errors=True)
-            held.write(work / "vectors.partial")
-            (work / "vectors.partial").rename(place)
-        found = held if found is None else found.with_rows(part, held.matrix)
-    if found is None:
-        raise BadInputError("the job's corpora hold no text: build the training set again")
-    return found
+    encoder.save(output, {"card.json": as_json(card), "ladder.svg": draw(card["ladder"])})
 
 
-def _put_vectors(artifacts: Artifacts, vectors: Vectors) -> str:
+def _new_sums(
+    artifacts: Artifacts, job: dict[str, Any], base: Encoder, settings: TrainingConfig, work: Path, progress: Progress
+) -> Path | None:
+    """The folder with the sums of the job's new texts, one a day; None where there are none. A kill costs one part."""
+    if job["new"] is None:
+        return None
+    texts = Corpus.read(artifacts.get(job["new"]["corpus"])).texts
+    by_day: dict[str, list[str]] = {}
+    for day, text in zip(job["new"]["days"], texts, strict=True):
+        by_day.setdefault(day, []).append(text)
+    folder = work / "sums"
+    folder.mkdir(exist_ok=True)
+    write_sums(base, by_day, folder, settings, progress)
+    return folder
+
+
+def write_sums(
+    base: Encoder, by_day: dict[str, list[str]], folder: Path, settings: TrainingConfig, progress: Progress = silent
+) -> None:
+    """Write the sums of each day's texts into a folder of that name, several days at once; those there are kept."""
+    from pipeline.training.learning import sums_of
+
+    waiting = [day for day in by_day if not (folder / day).exists()]
+    total, done = sum(len(by_day[day]) for day in waiting), 0
+    while waiting:
+        part: list[str] = []
+        size = 0
+        while waiting and (not part or size + len(by_day[waiting[0]]) <= ENCODED_AT_ONCE):
+            size += len(by_day[waiting[0]])
+            part.append(waiting.pop(0))
+        made = sums_of(base, [by_day[day] for day in part], settings)
+        for day, sums in zip(part, made, strict=True):
+            unfinished = folder.with_name(f".{folder.name}.partial")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            sums.write(unfinished)
+            unfinished.rename(folder / day)
+        done += size
+        progress("pseudo queries of articles", done, total)
+
+
+def _total(
+    artifacts: Artifacts, job: dict[str, Any], new: Path | None, base: Encoder, settings: TrainingConfig
+) -> Sums:
+    places = [(day, artifacts.get(name) / day) for day, name in job["sums"]]
+    if new is not None:
+        places += [(place.name, place) for place in sorted(new.iterdir())]
+    return total_of(base, places, dt.date.fromisoformat(job["as_of"]["day"]), settings)
+
+
+def total_of(base: Encoder, places: Sequence[tuple[str, Path]], day: dt.date, settings: TrainingConfig) -> Sums:
+    """The sum of (day, folder) sums as of ``day``, each faded by its age."""
+    from pipeline.training.sums import Sums
+
+    def parts() -> Iterator[tuple[float, Sums]]:
+        for when, place in places:
+            age = (day - dt.date.fromisoformat(when)).days
+            yield settings.decay_factor**age, Sums.read(place)
+
+    return Sums.total(parts(), len(base.vocabulary), base.dense.width)
+
+
+def _warm(artifacts: Artifacts, job: dict[str, Any], base: Encoder) -> Any:
+    """The parent's table to start the solution from, where it belongs to the same base."""
+    from pipeline.encoder import QueryTable
+
+    folder = artifacts.get(job["parent"])
+    facts = json.loads((folder / "garam.json").read_text("utf-8"))
+    if facts.get("base") != job["base"]:
+        return None
+    table = QueryTable.read(folder, len(base.vocabulary), base.dense.width)
+    return table.rows if table is not None else None
+
+
+def _dense(
+    artifacts: Artifacts, encoder: Encoder, known: Sequence[str], texts: Sequence[str], work: Path, progress: Progress
+) -> tuple[KeptVectors, str | None, list[str]]:
+    """All vectors there are of an encoder, the artifact with those that were made now (None where none was missing),
+    and the artifacts that went into it."""
+    parts = {name: DenseVectors.read(artifacts.get(name)) for name in known if artifacts.has(name)}
+    kept = KeptVectors(encoder.dense_identity, parts.values())
+    made = encode_in_parts(encoder, kept, texts, work, progress)
+    if not made:
+        return kept, None, []
+    small = [name for name, part in parts.items() if len(part.keys) < SMALL]
+    merged = small if len(small) >= MANY else []
+    whole = DenseVectors.join([*(parts[name] for name in merged), *made])
     with artifacts.scratch() as folder:
-        vectors.write(folder / "vectors")
-        return artifacts.put(folder / "vectors", "vectors")
+        whole.write(folder / "dense")
+        return kept, artifacts.put(folder / "dense", "dense"), merged
 
 
-def _kept(path: Path, artifacts: Artifacts) -> str | None:
-    name = path.read_text("utf-8") if path.exists() else ""
-    return name if name and artifacts.has(name) else None
+def encode_in_parts(
+    encoder: Encoder, kept: KeptVectors, texts: Sequence[str], work: Path, progress: Progress = silent
+) -> list[DenseVectors]:
+    """The vectors of the texts that ``kept`` lacks, added to it; parts are kept in ``work``, so a kill costs one."""
+    missing = kept.missing(texts)
+    made = []
+    for start in range(0, len(missing), ENCODED_AT_ONCE):
+        part = missing[start : start + ENCODED_AT_ONCE]
+        place = work / f"dense-{encoder.dense_identity}-{start}"
+        if place.exists():
+            vectors = DenseVectors.read(place)
+        else:
+            vectors = encoder.encode_dense(part, partial(_report, progress, start, len(part), len(missing)))
+            unfinished = work / "dense.partial"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            vectors.write(unfinished)
+            unfinished.rename(place)
+        kept.add(vectors)
+        made.append(vectors)
+    return made
 
 
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    partial.replace(path)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    _write(path, json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1) + "\n")
+def _report(progress: Progress, start: int, size: int, total: int, windows: int, all_windows: int) -> None:
+    """Tell how many texts are encoded, by the windows of the part that starts at text ``start``."""
+    progress("dense vectors of texts", start + size * windows // max(1, all_windows), total)

@@ -70,6 +70,7 @@ def evidence(sets: list[SetResult], best: gate.Best | None = None) -> gate.Evide
         sets={held.name: held for held in sets},
         system="candidate",
         reference="champion",
+        floor="floor",
         best_anchor=best,
         servable={"passed": True},
         cost=Cost(100, 5, 0.99, 1, 100, 0),

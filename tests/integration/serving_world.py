@@ -15,12 +15,11 @@ import sqlalchemy as sa
 
 from pipeline.asof import SEOUL
 from pipeline.config import Config
-from pipeline.config.encoder import EncoderConfig
 from pipeline.config.serving import ServingConfig
 from pipeline.config.storage import StorageConfig
 from pipeline.context import Context
+from pipeline.kept import keep
 from pipeline.store import evaluations, models, schema
-from pipeline.vectors import Vectors
 from tests.tiny import tiny_encoder
 
 WORDS = ["코로나19 확진자", "한국은행 기준금리", "축구 대표팀", "태풍 폭우", "삼성 반도체", "국회 선거", "학교 개학"]
@@ -35,7 +34,6 @@ class World:
         self.config = Config(
             storage=StorageConfig(artifacts=str(folder / "artifacts")),
             serving=ServingConfig(**settings),
-            encoder=EncoderConfig(max_length=64),
         )
         self.folder, self.database, self.opensearch = folder, database, opensearch
         self.ctx = self.context()
@@ -83,16 +81,12 @@ class World:
         return url
 
     def model(self, seed: int, *, day: int = 1, vectors_of: list[str] | None = None) -> int:
-        """A model of a day in March 2020, with vectors for some texts."""
+        """A model of a day in March 2020; the dense vectors of some texts are kept."""
         folder = self.folder / f"model-{seed}"
         encoder = tiny_encoder(folder, seed=seed)
         artifact = self.ctx.artifacts.put(folder, "model")
-        vectors = None
         if vectors_of:
-            rows = encoder.encode_documents(vectors_of, max_added=256)
-            made = Vectors.empty(artifact, rows.shape[1]).with_rows(vectors_of, rows)
-            made.write(self.folder / f"vectors-{seed}")
-            vectors = self.ctx.artifacts.put(self.folder / f"vectors-{seed}", "vectors")
+            keep(self.ctx, encoder.encode_dense(vectors_of))
         with self.ctx.store.begin() as conn:
             return models.register(
                 conn,
@@ -102,7 +96,6 @@ class World:
                 card={},
                 day=dt.date(2020, 3, day),
                 known_by=self.known + dt.timedelta(days=day),
-                vectors=vectors,
             )
 
     def judge(self, model_id: int, verdict: str = "promote") -> int:

@@ -17,11 +17,14 @@ from pipeline.config import Config
 from pipeline.dataset import build
 from pipeline.dataset.passages import normalised
 from pipeline.encoder import Encoder
+from pipeline.kept import read_kept
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import datasets, models
-from pipeline.store.schema import generations, query_sets, training_sets
+from pipeline.store import vectors as vector_rows
+from pipeline.store.schema import articles, generations, query_sets, training_sets
 from pipeline.training import make_job, register, run_job
-from pipeline.vectors import Vectors
+from pipeline.training.learning import sums_of
+from pipeline.training.sums import Sums
 from tests.temporal_data import Given, open_context, put_articles
 from tests.tiny import WORDS, tiny_encoder
 
@@ -32,11 +35,8 @@ CONFIG = Config.model_validate(
             "holdout_queries_min": 8, "anchor_queries": 6, "anchor_corpus": 20, "corpus_size": 60,
             "min_passage_chars": 20, "passage_chars": 200,
         },
-        "training": {
-            "steps": 4, "batch_passages": 8, "micro_batch": 8, "min_active": 0, "max_active_share": 1.0,
-            "validation_queries": 4, "checkpoint_every": 2,
-        },
-        "encoder": {"max_added": 64},
+        "training": {"queries_per_text": 2},
+        "encoder": {"max_chars": 200, "window_chars": 60},
     }
 )  # fmt: skip
 
@@ -61,7 +61,7 @@ def ctx(database: str, tmp_path: Path, monkeypatch):
 
 
 def put_base(ctx, folder: Path) -> models.Model:
-    encoder = tiny_encoder(folder)
+    encoder = tiny_encoder(folder, gain=0.0)
     with ctx.store.begin() as conn:
         name = ctx.artifacts.put(folder, "base")
         models.register(conn, artifact=name, kind="base", vocabulary_hash=encoder.vocabulary_hash, card={})
@@ -148,26 +148,95 @@ def test_a_job_makes_one_model_however_often_it_runs(ctx, tmp_path):
     assert register(ctx, job, result) == model_id
     with ctx.store.begin() as conn:
         model = models.get(conn, model_id)
-    assert (model.parent_id, model.training_set_id, model.vectors) == (base.id, training_set_id, result.vectors)
+    assert (model.parent_id, model.training_set_id) == (base.id, training_set_id)
     assert model.vocabulary_hash == base.vocabulary_hash
     assert model.card["training_set"]
+    assert (ctx.artifacts.get(result.model) / "ladder.svg").exists()
 
     # From nothing, as on another worker: the same artifacts.
     import shutil
 
     shutil.rmtree(tmp_path / "state")
     assert run_job(ctx.artifacts, job).model == result.model
-    _, sets, _ = read(ctx, training_set_id)
-    vectors = Vectors.read(ctx.artifacts.get(result.vectors))
+    # Every text that is judged or served has its dense vectors, made once.
     encoder = Encoder.load(ctx.artifacts.get(result.model))
-    for held in sets.values():
-        corpus = Corpus.read(ctx.artifacts.get(QuerySet.read(ctx.artifacts.get(held.artifact)).corpus))
-        assert vectors.missing(corpus.texts) == []
-        own = np.array([len(encoder.token_ids(text)) for text in corpus.texts])
-        assert (vectors.rows(corpus.texts).getnnz(axis=1) <= 64 + own).all()
+    kept = read_kept(ctx, encoder.dense_identity)
+    _, sets, _ = read(ctx, training_set_id)
+    for row in sets.values():
+        corpus = Corpus.read(ctx.artifacts.get(QuerySet.read(ctx.artifacts.get(row.artifact)).corpus))
+        assert kept.missing(corpus.texts) == []
+    assert described(ctx, make_job(ctx, training_set_id))["unseen"] == []
 
 
-def test_the_next_round_starts_from_the_head_and_reuses_the_champions_vectors(ctx, tmp_path):
+def described(ctx, job):
+    return json.loads((ctx.artifacts.get(job) / "job.json").read_text())
+
+
+def learned_from(ctx, job) -> Sums:
+    """The sums that a job adds up, those of its new articles made here."""
+    said = described(ctx, job)
+    base = Encoder.load(ctx.artifacts.get(said["base"]))
+    parts = [Sums.read(ctx.artifacts.get(name) / day) for day, name in said["sums"]]
+    if said["new"]:
+        parts += sums_of(base, [Corpus.read(ctx.artifacts.get(said["new"]["corpus"])).texts], CONFIG.training)
+    return Sums.total([(1.0, part) for part in parts], len(base.vocabulary), base.dense.width)
+
+
+def same(one: Sums, other: Sums) -> None:
+    assert one.queries == other.queries
+    np.testing.assert_allclose(one.cross, other.cross, atol=1e-4)
+    np.testing.assert_allclose(one.gram.toarray(), other.gram.toarray(), atol=1e-6)
+
+
+def test_a_day_learns_its_new_articles_only_and_any_as_of_is_exact(ctx, tmp_path):
+    put_base(ctx, tmp_path / "base")
+    first_job = make_job(ctx, build(ctx, as_of(ctx, 15)))
+    assert described(ctx, first_job)["sums"] == []
+    whole = learned_from(ctx, first_job)
+    register(ctx, first_job, run_job(ctx.artifacts, first_job))
+
+    second = described(ctx, make_job(ctx, build(ctx, as_of(ctx, 19))))
+    days = {day for day, _ in second["sums"]}
+    assert len(days) >= 10
+    assert second["new"]["days"]
+    assert not days & set(second["new"]["days"])
+    with ctx.store.begin() as conn:
+        conn.execute(sa.delete(vector_rows.learning_sums))  # as if nothing had been kept
+    scratch = make_job(ctx, build(ctx, as_of(ctx, 15)))
+    same(learned_from(ctx, scratch), whole)
+
+
+def test_late_articles_are_another_batch_and_removed_ones_leave(ctx, tmp_path):
+    put_base(ctx, tmp_path / "base")
+    early = as_of(ctx, 19)
+    job = make_job(ctx, build(ctx, early))
+    whole = learned_from(ctx, job)
+    register(ctx, job, run_job(ctx.artifacts, job))
+    put_articles(ctx, some(3, 4, 77))
+    late = make_job(ctx, build(ctx, as_of(ctx, 19)))
+    assert set(described(ctx, late)["new"]["days"]) == {(FIRST + dt.timedelta(days=3)).isoformat()}
+    assert learned_from(ctx, late).queries > whole.queries
+    register(ctx, late, run_job(ctx.artifacts, late))
+    # What was known earlier is the same as ever: the late batch is not in it.
+    again = make_job(ctx, build(ctx, early))
+    assert described(ctx, again)["new"] is None
+    same(learned_from(ctx, again), whole)
+    # A removed article's batch is not used any more: its day is summed again without it.
+    with ctx.store.begin() as conn:
+        gone = (
+            conn.execute(
+                sa.select(articles.c.id).where(articles.c.day == FIRST + dt.timedelta(days=2)).order_by(articles.c.id)
+            )
+            .scalars()
+            .first()
+        )
+        conn.execute(sa.update(articles).where(articles.c.id == gone).values(removed_at=sa.func.clock_timestamp()))
+    after = described(ctx, make_job(ctx, build(ctx, as_of(ctx, 19))))
+    assert set(after["new"]["days"]) == {(FIRST + dt.timedelta(days=2)).isoformat()}
+    assert str(gone) not in Corpus.read(ctx.artifacts.get(after["new"]["corpus"])).ids
+
+
+def test_the_next_round_starts_from_the_head_and_a_backfill_never_from_its_future(ctx, tmp_path):
     put_base(ctx, tmp_path / "base")
     first_job = make_job(ctx, build(ctx, as_of(ctx, 15)))
     first_id = register(ctx, first_job, run_job(ctx.artifacts, first_job))
@@ -182,13 +251,8 @@ def test_the_next_round_starts_from_the_head_and_reuses_the_champions_vectors(ct
     result = run_job(ctx.artifacts, second_job)
     second_id = register(ctx, second_job, result)
     with ctx.store.begin() as conn:
-        second, after = models.get(conn, second_id), models.get(conn, first_id)
+        second = models.get(conn, second_id)
     assert second.parent_id == first_id
-    before = Vectors.read(ctx.artifacts.get(champion.vectors))
-    both = Vectors.read(ctx.artifacts.get(after.vectors))
-    assert after.vectors == result.champion_vectors != champion.vectors
-    assert both.model == champion.artifact
-    assert both.keys[: len(before.keys)] == before.keys
     # A backfill does not start from its future.
     backfill = make_job(ctx, build(ctx, as_of(ctx, 12)))
     assert parent_of(ctx, backfill).startswith("base-")
@@ -205,4 +269,4 @@ def test_the_next_round_starts_from_the_head_and_reuses_the_champions_vectors(ct
 
 
 def parent_of(ctx, job):
-    return json.loads((ctx.artifacts.get(job) / "job.json").read_text())["parent"]
+    return described(ctx, job)["parent"]

@@ -8,46 +8,33 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import sqlalchemy as sa
 
 from pipeline import evaluation
 from pipeline.config import Config
 from pipeline.config.evaluation import EvaluationConfig
+from pipeline.encoder import QueryTable
 from pipeline.errors import RefusedError, UsageError
+from pipeline.kept import keep
 from pipeline.querysets import Corpus, Query, QuerySet
-from pipeline.store import datasets, evaluations, models, schema
-from pipeline.vectors import Vectors
+from pipeline.store import datasets, evaluations, models, schema, vectors
+from pipeline.vectors import DenseVectors
 from tests.integration.serving_world import World
 from tests.tiny import tiny_encoder
 
 NOUNS = [
-    "코로나19",
-    "마스크",
-    "확진자",
-    "백신",
-    "한국은행",
-    "금리",
-    "경제",
-    "물가",
-    "환율",
-    "대통령",
-    "국회",
-    "선거",
-    "방역",
-    "병원",
-    "학교",
-    "축구",
-    "감독",
-    "태풍",
-    "지진",
-    "반도체",
-]
+    "코로나19", "마스크", "확진자", "백신", "한국은행", "금리", "경제", "물가",
+    "환율", "대통령", "국회", "선거", "방역", "병원", "학교", "축구",
+]  # fmt: skip
+"""As many as the tiny dense encoder's vectors have numbers."""
 DAY = dt.date(2020, 3, 1)
 
 
 class Judging(World):
-    """A world with a corpus, query sets, a training set, and models whose vectors are more or less good."""
+    """A world with a corpus, query sets, a training set, and models whose tables are good or bad.
+
+    They share a dense encoder, of which vectors are kept: each text's points at the two words that its question has.
+    """
 
     def __init__(self, folder: Path, database: str, opensearch: str) -> None:
         super().__init__(folder, database, opensearch)
@@ -61,7 +48,7 @@ class Judging(World):
         ]
         self.corpus.write(folder / "corpus")
         corpus = self.ctx.artifacts.put(folder / "corpus", "corpus")
-        self.questions = [q.text for q in queries]
+        self.keep_vectors(words)
         ids = []
         with self.ctx.store.begin() as conn:
             for name, part in (("fresh", queries[:80]), ("anchor", queries[40:])):
@@ -78,23 +65,28 @@ class Judging(World):
 
         return AsOf(DAY, self.known)
 
-    def trained(self, seed: int, day: int, *, good: bool, query_terms: int = 0) -> int:
-        """A model of a day in March; a good one's vectors single out each document for its own question."""
+    def keep_vectors(self, words: list[list[str]]) -> None:
+        """A vector a text, with a number for each noun."""
+        vectors = np.zeros((len(words), len(NOUNS)), np.float32)
+        for row, some in enumerate(words):
+            vectors[row, [NOUNS.index(word) for word in some[:2]]] = 0.5**0.5
+        encoder = tiny_encoder(self.folder / "dense")
+        starts = np.arange(len(words) + 1)
+        keep(self.ctx, DenseVectors.of(encoder.dense_identity, self.corpus.texts, starts, vectors))
+
+    def trained(self, seed: int, day: int, *, good: bool) -> int:
+        """A model of a day in March; a good one's table lifts the words of a text's question, a bad one's others."""
         folder = self.folder / f"m{seed}"
-        encoder = tiny_encoder(folder, seed=seed)
-        if query_terms:
-            encoder.facts["query_terms"] = query_terms
-            encoder.save(folder)
-            encoder.facts.clear()
+        encoder = tiny_encoder(folder)
+        assert encoder.table is not None
+        tokens = np.array([encoder.token_ids(word)[0] for word in NOUNS])
+        rows, thresholds = np.zeros_like(encoder.table.rows), np.full_like(encoder.table.thresholds, np.inf)
+        rows[tokens if good else np.roll(tokens, 1)] = np.eye(len(NOUNS))
+        thresholds[tokens] = 0.3
+        encoder.table = QueryTable(rows, np.zeros(len(NOUNS), np.float32), thresholds, 8.0 if good else 16.0)
+        encoder.facts["number"] = seed
+        encoder.save(folder)
         artifact = self.ctx.artifacts.put(folder, "model")
-        rows = encoder.encode_queries(self.corpus.texts)
-        if good:
-            first = encoder.encode_queries(self.questions, np.full(len(encoder.vocabulary), 3, np.float32))
-            rows = sp.csr_matrix(rows + first)
-        else:
-            rows = sp.csr_matrix((np.ones_like(rows.data), rows.indices, rows.indptr), shape=rows.shape)
-        Vectors.empty(artifact, rows.shape[1]).with_rows(self.corpus.texts, rows).write(self.folder / f"v{seed}")
-        vectors = self.ctx.artifacts.put(self.folder / f"v{seed}", "vectors")
         with self.ctx.store.begin() as conn:
             return models.register(
                 conn,
@@ -105,7 +97,6 @@ class Judging(World):
                 training_set_id=self.training_set,
                 day=dt.date(2020, 3, day),
                 known_by=self.known + dt.timedelta(days=day),
-                vectors=vectors,
             )
 
     def serve(self, model_id: int, weights: int | None = None) -> int:
@@ -176,14 +167,17 @@ def test_two_rounds(world: Judging) -> None:
     with world.ctx.store.begin() as conn:
         report = evaluations.evaluation(conn, first).report
     assert set(report["sets"]) == {"fresh", "anchor"}
-    assert set(report["sets"]["fresh"]) == {"bm25", "candidate", "candidate+bm25"}
+    assert set(report["sets"]["fresh"]) == {"bm25", "candidate", "candidate+bm25", "floor", "floor+bm25"}
     assert report["servable"]["passed"], report["servable"]
     assert report["encoded_here"] == {"candidate": 0}
     assert 0.2 < report["sets"]["fresh"]["bm25"]["ndcg@10"] < report["sets"]["fresh"]["candidate"]["ndcg@10"]
     decided = world.decision(first)
     assert decided.verdict == "promote", decided.reason
     assert world.decision(first) == decided
-    assert [rule["name"] for rule in decided.rules][-1] == "first beats BM25"
+    assert [rule["name"] for rule in decided.rules][-2:] == ["first beats BM25", "own floor"]
+    fresh = report["sets"]["fresh"]
+    assert fresh["floor"]["ndcg@10"] < fresh["candidate"]["ndcg@10"]
+    assert fresh["floor"]["active_terms"] == 4
 
     generation = world.serve(good)
     assert world.decision(first) == decided  # taken once, whatever serves now
@@ -193,6 +187,7 @@ def test_two_rounds(world: Judging) -> None:
     assert decided.verdict == "reject"
     failed = [rule["name"] for rule in decided.rules if not rule["passed"]]
     assert failed[:2] == ["better on fresh", "not worse on anchor"]
+    assert failed[-1] == "own floor"
     assert f"generation {generation}" in decided.reason
     with world.ctx.store.begin() as conn:
         vocabulary = models.get(conn, bad).vocabulary_hash
@@ -222,27 +217,14 @@ def test_a_decision_against_a_replaced_champion_is_refused(world: Judging) -> No
         evaluation.decide(world.ctx, found)
 
 
-def test_a_bi_encoder_is_measured_but_never_deployed(world: Judging) -> None:
-    """The cluster's query models read tokens only: what was judged would not be what is served."""
-    evaluated = evaluation.evaluate(world.ctx, world.trained(5, 3, good=True, query_terms=4))
-    with world.ctx.store.begin() as conn:
-        report = evaluations.evaluation(conn, evaluated).report
-    assert report["sets"]["fresh"]["candidate"]["ndcg@10"] > 0
-    assert not report["servable"]["passed"]
-    assert "training.query_terms 0" in report["servable"]["sentence"]
-    evaluation.decide(world.ctx, evaluated)
-    with world.ctx.store.begin() as conn:
-        decision = evaluations.decision_of(conn, evaluated)
-    assert decision is not None
-    assert decision.verdict == "reject"
-
-
 def test_a_model_without_a_training_set_is_refused(world: Judging) -> None:
     with pytest.raises(UsageError, match="was not trained on a training set"):
         evaluation.evaluate(world.ctx, world.model(9))
 
 
-def test_vectors_that_are_missing_are_made_and_judged_queries_take_part(world: Judging, tmp_path: Path) -> None:
+def test_vectors_that_are_missing_are_made_and_kept_and_judged_queries_take_part(
+    world: Judging, tmp_path: Path
+) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "topics.tsv").write_text("1\t코로나19 백신\n2\t축구 감독\n", encoding="utf-8")
@@ -253,18 +235,41 @@ def test_vectors_that_are_missing_are_made_and_judged_queries_take_part(world: J
     ctx = world.context()
     model = world.trained(1, 2, good=True)
     with ctx.store.begin() as conn:
-        conn.execute(sa.update(schema.models).values(vectors=None))
+        conn.execute(sa.delete(schema.dense_vectors))
     with ctx.store.begin() as conn:
         report = evaluations.evaluation(conn, evaluation.evaluate(ctx, model)).report
     assert report["encoded_here"] == {"candidate": len(set(world.corpus.texts))}
     assert report["sets"]["judged:mine"]["bm25"]["queries"] == 2
+    with ctx.store.begin() as conn:
+        (kept,) = vectors.dense(conn)
+    assert kept.texts == len(set(world.corpus.texts))
+    world.serve(model)
+    other = world.trained(2, 3, good=False)
+    with ctx.store.begin() as conn:
+        report = evaluations.evaluation(conn, evaluation.evaluate(ctx, other)).report
+    assert report["encoded_here"] == {"candidate": 0, "champion": 0}, "they share a dense encoder"
+
+
+def test_another_corpus_has_statistics_of_its_own(world: Judging, tmp_path: Path) -> None:
+    """Its texts are encoded once, whatever they are ranked with."""
+    folder = tmp_path / "foreign"
+    world.corpus.write(folder)
+    QuerySet("foreign", [Query("q", "코로나19 백신", {"5": 1.0})]).write(folder)
+    world.config = world.config.model_copy(update={"evaluation": EvaluationConfig(judged=[str(folder)])})
+    with world.ctx.store.begin() as conn:
+        conn.execute(sa.delete(schema.dense_vectors))
+    ctx = world.context()
+    with ctx.store.begin() as conn:
+        report = evaluations.evaluation(conn, evaluation.evaluate(ctx, world.trained(1, 2, good=True))).report
+    assert report["encoded_here"] == {"candidate": len(set(world.corpus.texts))}
+    assert {"bm25", "candidate", "floor"} <= set(report["sets"]["judged:foreign"])
 
 
 def test_query_weights_pass_a_gate_of_their_own(world: Judging) -> None:
     good = world.trained(1, 2, good=True)
     with world.ctx.store.begin() as conn:
         model = models.get(conn, good)
-    encoder = tiny_encoder(world.folder / "again", seed=1)
+    encoder = tiny_encoder(world.folder / "again")
     one = encoder.query_weights
     first = world.weights(5, one, model.vocabulary_hash)
     assert evaluation.judge_query_weights(world.ctx, first)

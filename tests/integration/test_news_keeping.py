@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
@@ -18,7 +19,9 @@ from pipeline import news, retention
 from pipeline.cli import app
 from pipeline.config import load
 from pipeline.context import Context
+from pipeline.encoder.encoding import cut
 from pipeline.errors import UsageError
+from pipeline.kept import keep, read_kept
 from pipeline.news.crawler import read_feeds
 from pipeline.news.parse import Item
 from pipeline.news.removal import _needles, _stands_in
@@ -26,8 +29,9 @@ from pipeline.news.replay import Articles, ReplayServer, parse_clock
 from pipeline.news.urls import canonical
 from pipeline.querysets import Corpus
 from pipeline.store import feeds as feed_rows
+from pipeline.store import models
 from pipeline.text import normalise
-from pipeline.vectors import text_key
+from pipeline.vectors import DenseVectors, text_key
 
 START = dt.datetime.fromisoformat("2026-02-01T09:00:00+09:00")
 HOUR = dt.timedelta(hours=1)
@@ -150,6 +154,13 @@ def test_the_command_says_what_is_left_of_a_removed_article(ctx: Context, tmp_pa
     with ctx.artifacts.scratch() as folder:  # what a base model is built from names texts by their content
         Corpus([text_key(text)], [text]).write(folder / "texts")
         base = ctx.artifacts.put(folder / "texts", "corpus")
+        (folder / "model").mkdir()  # whose documents are shorter than the configuration has them now
+        (folder / "model" / "garam.json").write_text(json.dumps({"dense": "aa", "encoding": {"max_chars": 5}}))
+        model = ctx.artifacts.put(folder / "model", "model")
+    with ctx.store.begin() as conn:
+        models.register(conn, artifact=model, kind="base", vocabulary_hash="v", card={})
+    texts = [text, cut(text, 5), "남은 글"]
+    dense = keep(ctx, DenseVectors.of("aa-w300", texts, np.arange(4), np.ones((3, 2))))
 
     def forget(*words: str) -> dict[str, object]:
         done = CliRunner().invoke(app, ["forget", *words, "--json"], catch_exceptions=False)
@@ -159,6 +170,8 @@ def test_the_command_says_what_is_left_of_a_removed_article(ctx: Context, tmp_pa
 
     said = forget("http://m.garam.example/a/1000?utm_source=x", "--erase")
     assert (said["url"], said["articles"], said["erased"], said["holding"]) == (told[0].url, 1, [base], [])
+    assert said["vectors"] == [dense]
+    assert read_kept(ctx, "aa-w300").missing(texts) == texts[:2]
     assert forget(told[0].url)["articles"] == 1
     assert forget("https://www.garam.example/a/never")["articles"] == 0
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from pipeline.asof import AsOf
 from pipeline.context import Context
+from pipeline.kept import keep, read_kept
 from pipeline.querysets import Corpus, Query, QuerySet
-from pipeline.retention import erase, prune_artifacts
-from pipeline.store import datasets, evaluations, generations, models, schema
+from pipeline.retention import erase, forget_vectors, prune_artifacts
+from pipeline.store import datasets, evaluations, generations, models, schema, vectors
+from pipeline.vectors import DenseVectors, text_key
 from tests.temporal_data import open_context
 
 AS_OF = AsOf(dt.date(2026, 2, 1), dt.datetime(2026, 2, 2, tzinfo=dt.UTC))
 OLD = dt.timedelta(days=200)
+TABLES = ("models", "training_sets", "query_sets", "query_weights", "evaluations", "synonym_runs", "dense_vectors",
+          "learning_sums")  # fmt: skip
 
 
 @pytest.fixture
@@ -54,13 +60,13 @@ def training_set(ctx: Context, number: int, sets: list[int]) -> tuple[int, str]:
 
 
 def model(ctx: Context, name: str, kind: str = "trained", trained_on: int | None = None) -> tuple[int, set[str]]:
-    artifact, vectors = put(ctx, kind if kind == "base" else "model", name), put(ctx, "vectors", name)
+    artifact = put(ctx, kind if kind == "base" else "model", name)
     with ctx.store.begin() as conn:
         id_ = models.register(
-            conn, artifact=artifact, kind=kind, vocabulary_hash="v", card={}, vectors=vectors, day=AS_OF.day,
+            conn, artifact=artifact, kind=kind, vocabulary_hash="v", card={}, day=AS_OF.day,
             training_set_id=trained_on,
         )  # fmt: skip
-    return id_, {artifact, vectors}
+    return id_, {artifact}
 
 
 def serve(ctx: Context, model_id: int, status: str) -> set[str]:
@@ -92,7 +98,7 @@ def age(ctx: Context, names: set[str] | None = None) -> None:
     for name in names if names is not None else ctx.artifacts.names():
         os.utime(ctx.artifacts.get(name) / "manifest.json", (when, when))
     with ctx.store.begin() as conn:
-        for table in ("models", "training_sets", "query_sets", "query_weights", "evaluations", "synonym_runs"):
+        for table in TABLES:
             conn.execute(sa.text(f"UPDATE {table} SET created_at = created_at - interval '200 days'"))
 
 
@@ -132,6 +138,75 @@ def test_what_is_old_and_needed_by_nobody_goes_and_nothing_else(ctx: Context) ->
     later = now + dt.timedelta(days=ctx.config.storage.keep_days + 1)
     assert {young, named, job} <= set(prune_artifacts(ctx, now=later))
     assert set(ctx.artifacts.names()) == needed
+
+
+def encoder_model(ctx: Context, dense: str, kind: str = "trained") -> tuple[int, str]:
+    """A registered model of a dense encoder, as far as its manifest goes: its id and the name of that encoder."""
+    with ctx.artifacts.scratch() as folder:
+        (folder / "model").mkdir()
+        manifest = {"dense": dense, "encoding": {"window_chars": 60, "max_chars": 10}, "files": {}}
+        (folder / "model" / "garam.json").write_text(json.dumps(manifest))
+        artifact = ctx.artifacts.put(folder / "model", "model")
+    with ctx.store.begin() as conn:
+        id_ = models.register(conn, artifact=artifact, kind=kind, vocabulary_hash=dense, card={}, day=AS_OF.day)
+    return id_, f"{dense}-w60"
+
+
+def dense_of(ctx: Context, encoder: str, texts: list[str]) -> str:
+    """Kept vectors of one window a text; their artifact."""
+    return keep(ctx, DenseVectors.of(encoder, texts, np.arange(len(texts) + 1), np.ones((len(texts), 4))))
+
+
+def sums_of(ctx: Context, recipe: str, ids: list[int]) -> str:
+    """Statistics of these articles; their artifact."""
+    artifact = put(ctx, "sums", [recipe, ids])
+    with ctx.store.begin() as conn:
+        row = vectors.SumsRow(day=AS_OF.day, article_ids=ids, versions=[1] * len(ids), artifact=artifact)
+        vectors.add_sums(conn, recipe, [row])
+    return artifact
+
+
+def test_what_is_learned_from_stays_while_a_model_needs_it_and_goes_with_its_row(ctx: Context) -> None:
+    _, base = encoder_model(ctx, "aaaa", "base")
+    dropped, former = encoder_model(ctx, "bbbb")
+    served, serving = encoder_model(ctx, "cccc")
+    with ctx.store.begin() as conn:
+        models.mark_unhealthy(conn, dropped, "it is worse")
+        models.mark_unhealthy(conn, served, "it is worse")
+    serve(ctx, served, "live")
+    stays = {dense_of(ctx, base, ["글"]), dense_of(ctx, base, ["말"]), dense_of(ctx, serving, ["글"])}
+    goes = {dense_of(ctx, former, ["글"]), sums_of(ctx, "old recipe", [1])}
+    stays |= {sums_of(ctx, "recipe", [1, 2]), sums_of(ctx, "recipe", [3])}
+    age(ctx)
+    young = {dense_of(ctx, former, ["새 글"])}
+    stays |= {sums_of(ctx, "recipe", [4])}
+    gone = set(prune_artifacts(ctx, now=dt.datetime.now(dt.UTC)))
+    assert gone >= goes
+    assert not gone & (stays | young)
+    with ctx.store.begin() as conn:
+        left = {row.artifact for row in vectors.dense(conn)}
+        left |= {row.artifact for recipe in ("recipe", "old recipe") for row in vectors.sums(conn, recipe)}
+    assert left == stays | young
+    age(ctx)
+    assert set(prune_artifacts(ctx, now=dt.datetime.now(dt.UTC))) == young
+    assert read_kept(ctx, base).missing(["글", "말", "새 글"]) == ["새 글"]
+
+
+def test_an_article_leaves_the_vectors_and_statistics_that_hold_it(ctx: Context) -> None:
+    a, b = "aaaa-w60", "bbbb-w60"
+    names = [dense_of(ctx, a, ["글", "말"]), dense_of(ctx, a, ["남"]), dense_of(ctx, b, ["글"])]
+    batches = [sums_of(ctx, "recipe", [1, 2]), sums_of(ctx, "recipe", [3])]
+    assert forget_vectors(ctx, [], {text_key("없는 글")}) == []
+    assert set(forget_vectors(ctx, [2], {text_key("글")})) == {names[0], names[2], batches[0]}
+    with ctx.store.begin() as conn:
+        rows = vectors.dense(conn)
+        assert [row.artifact for row in vectors.sums(conn, "recipe")] == [batches[1]]
+    assert [(row.encoder, row.texts) for row in rows] == [(a, 1), (a, 1)]
+    assert read_kept(ctx, a).missing(["글", "말", "남"]) == ["글"]
+    assert read_kept(ctx, b).missing(["글"]) == ["글"]
+    assert not {names[0], names[2], batches[0]} & set(ctx.artifacts.names())
+    assert set(ctx.artifacts.names()) == {row.artifact for row in rows} | {batches[1]}
+    assert forget_vectors(ctx, [2], {text_key("글")}) == []
 
 
 def test_a_row_made_lately_keeps_its_old_artifact(ctx: Context) -> None:

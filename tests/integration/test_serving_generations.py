@@ -106,6 +106,40 @@ def test_the_live_index_follows_the_articles(world: World) -> None:
     assert world.plain("속보") == []
 
 
+def test_dense_vectors_of_what_is_indexed_are_made_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment keeps them in one artifact, and a model over the same dense encoder encodes no text again."""
+    from pipeline.encoder import Encoder
+    from pipeline.kept import read_kept
+    from pipeline.serving import articles
+    from pipeline.store import vectors
+
+    texts = [f"코로나19 확진자 발표 태풍 폭우 대책 {n}" for n in (0, 7)]
+    for n in range(10):
+        world.article(n)
+    first = world.promoted(1, vectors_of=texts)
+    monkeypatch.setattr(articles, "BATCH", 4)
+    serving.deploy(world.ctx, first)
+    live = serving.live(world.ctx)
+    assert live is not None
+    recipe = recipe_of(world.ctx, live)
+    with world.ctx.store.begin() as conn:
+        rows = vectors.dense(conn)
+        sample = generations.sample_indexed(conn, live.id, 100)
+    assert [row.texts for row in rows] == [2, 8]
+    assert read_kept(world.ctx, recipe.encoder.dense_identity).missing([text for _, _, text in sample]) == []
+    monkeypatch.setattr(Encoder, "encode_dense", lambda *a, **k: pytest.fail("a text was encoded again"))
+    serving.rebuild(world.ctx)
+    monkeypatch.undo()
+    monkeypatch.setattr(articles, "KEEP_TEXTS", 1)
+    monkeypatch.setattr(articles, "BATCH", 2)
+    for n in range(10, 15):
+        world.article(n)
+    serving.index_new_articles(world.ctx)
+    with world.ctx.store.begin() as conn:
+        assert [row.texts for row in vectors.dense(conn)] == [2, 8, 2, 2, 1]
+    world.agree()
+
+
 def test_what_arrives_during_a_deployment_is_there_after_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.serving import build, deployment
 

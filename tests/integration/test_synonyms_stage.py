@@ -14,6 +14,7 @@ from pipeline.artifacts import Artifacts
 from pipeline.asof import SEOUL, AsOf
 from pipeline.config import Config
 from pipeline.context import Context
+from pipeline.encoder.folder import TRANSFORMER_MODULE
 from pipeline.errors import BadInputError, RefusedError
 from pipeline.store import Store, models
 from pipeline.store import synonyms as store
@@ -54,7 +55,8 @@ def add_articles(ctx: Context, texts: list[str], days: list[dt.date], seen: dt.d
 
 
 def add_base(ctx: Context, root: Path, texts: list[str]) -> None:
-    name = ctx.artifacts.put(tiny_encoder(root / "encoder", texts), "base")
+    tiny_encoder(root / "base" / TRANSFORMER_MODULE, texts)
+    name = ctx.artifacts.put(root / "base", "base")
     with ctx.store.begin() as conn:
         models.register(conn, artifact=name, kind="base", vocabulary_hash="v", card={})
 

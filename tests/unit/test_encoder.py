@@ -1,7 +1,8 @@
-"""The encoder on a tiny BERT: formulas, blocked dimensions, order, equality with the libraries that load its folder."""
+"""The encoder on a tiny BERT: floor and learned terms, kept vectors, its folder, and the libraries that load it."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,117 +12,145 @@ import numpy as np
 import pytest
 
 from pipeline.encoder import (
+    DenseEncoder,
     Encoder,
-    SparseDocumentEncoder,
+    Encoding,
+    MaskedLMEncoder,
+    QueryTable,
     blocked_tokens,
     feature_name,
-    screen,
+    load_any,
     vocabulary_hash,
 )
-from pipeline.encoder.lexical import LexicalFloor
-from pipeline.encoder.module import MaxLogits, counted
+from pipeline.encoder.dense import DenseSettings
+from pipeline.encoder.encoding import QUERY_TOKENS, cut
+from pipeline.encoder.folder import TRANSFORMER_MODULE
+from pipeline.encoder.statistics import CorpusStatistics
 from pipeline.encoder.vocabulary import Vocabulary
+from pipeline.encoder.windows import windows
 from pipeline.errors import BadInputError, CorruptArtifactError
+from pipeline.vectors import DenseVectors
+from tests.tiny import tiny_dense, tiny_encoder, tiny_tokenizer
 
 torch = pytest.importorskip("torch")
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-WORDS = [
-    "대통령",
-    "##은",
-    "경제",
-    "성장",
-    "##률",
-    "ai",
-    "3",
-    "##.",
-    ".",
-    "%",
-    "大",
-    "회의",
-    "3.5",
-    "##가",
-    "a",
-    "##b",
-    "㎞",
-]
-TEXTS = ["대통령은 경제 성장률", "", "회의 AI 3. % 大", "경제 " * 90, "대통령 회의가 회의"]
+LONG = (
+    "한국은행 기준금리 인하 발표 대통령 국회 선거 정부 회의 대책 코로나19 확진자 마스크 병원 "
+    "학교 개학 연기 온라인 수업 축구 대표팀 경기 "
+    "날씨 태풍 폭우 지진 서울 부산 대구 광주 인천 삼성 반도체 수출 기업 주가 코스피 인공지능 뉴스 속보"
+)
+TEXTS = ["한국은행 기준금리 인하", "", "ai 3 . % 大 , 회의", LONG, "축구 대표팀 감독", "한국은행 기준금리 인하"]
 
 
-def tiny(seed: int = 0, vocabulary: list[str] | None = None) -> tuple[Any, Any]:
-    """A BERT of 2 layers and 16 dimensions with a WordPiece tokenizer over ``vocabulary``."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
-
-    tokens = SPECIAL + (vocabulary or WORDS)
-    backend = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
-    backend.normalizer = normalizers.Lowercase()
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece(cleanup=False)
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    names = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_max_length=64, **{f"{key}_token": value for key, value in names.items()}
-    )
-    torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=len(tokens), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=64, pad_token_id=0, initializer_range=0.5,
-    )  # fmt: skip
-    return BertForMaskedLM(config).eval(), tokenizer
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("encoder") / "model"
+    tiny_encoder(made)
+    return made
 
 
 @pytest.fixture
-def encoder() -> Encoder:
-    model, tokenizer = tiny()
-    return Encoder(model, tokenizer, device="cpu", precision="float32")
+def encoder(folder: Path) -> Encoder:
+    return Encoder.load(folder, device="cpu")
 
 
-def reference(model: Any, tokenizer: Any, text: str) -> Any:
-    """log1p(relu(max over positions of logits)) by the plain transformers model, blocked dimensions not yet zero."""
-    with torch.no_grad():
-        batch = tokenizer(text, return_tensors="pt", truncation=True, max_length=64)
-        return torch.log1p(torch.relu(model(**batch).logits[0].amax(0))).numpy()
+# ---------------------------------------------------------------- documents
+def test_a_document_is_its_floor_and_its_learned_terms(encoder: Encoder) -> None:
+    assert encoder.table is not None
+    rows = encoder.encode_documents(TEXTS)
+    assert (rows.shape, rows.dtype) == ((len(TEXTS), len(encoder.vocabulary)), np.float32)
+    kept = encoder.encode_dense(TEXTS)
+    vectors, starts = kept.rows(TEXTS)
+    learned = encoder.table.terms(vectors, starts, encoder.encoding.max_terms)
+    assert learned.nnz
+    np.testing.assert_allclose(rows.toarray(), (encoder.lexical_floor(TEXTS) + learned).toarray(), atol=1e-6)
+    np.testing.assert_allclose(rows[0].toarray(), rows[5].toarray(), atol=1e-6)
+    assert encoder.encode_documents([]).shape == (0, len(encoder.vocabulary))
+    encoder.table = encoder.table.with_gain(0.0)
+    np.testing.assert_array_equal(encoder.encode_documents(TEXTS).toarray(), encoder.lexical_floor(TEXTS).toarray())
 
 
-def test_documents_follow_the_formula_in_the_order_given(encoder: Encoder) -> None:
-    model, tokenizer = tiny()
+def test_a_long_text_has_the_best_of_its_windows_and_the_heaviest_of_its_terms(encoder: Encoder) -> None:
+    table, size = encoder.table, len(encoder.vocabulary)
+    assert table is not None
+    parts = windows(LONG, encoder.encoding.window_chars)
+    assert len(parts) > 1
+    vectors = encoder.dense.encode(parts, "passage").astype(np.float16).astype(np.float32)
+    z = ((vectors - table.mean) @ table.rows.T).max(0)
+    expected = table.gain * np.maximum(z - table.thresholds, 0)
+    learned = (encoder.encode_documents([LONG]) - encoder.lexical_floor([LONG])).toarray()[0]
+    most = encoder.encoding.max_terms
+    heaviest = np.sort(expected)[-most:]
+    assert (expected > 0).sum() > most, "there is something to cut"
+    assert (learned > 1e-6).sum() == most
+    np.testing.assert_allclose(np.sort(learned)[-most:], heaviest, atol=1e-5)
+    encoder.encoding = dataclasses.replace(encoder.encoding, max_terms=size)
+    whole = (encoder.encode_documents([LONG]) - encoder.lexical_floor([LONG])).toarray()[0]
+    np.testing.assert_allclose(whole, expected, atol=1e-5)
+
+
+def test_many_texts_are_multiplied_in_parts_that_join(monkeypatch: pytest.MonkeyPatch, encoder: Encoder) -> None:
+    before = encoder.encode_documents(TEXTS).toarray()
+    monkeypatch.setattr("pipeline.encoder.table._WINDOWS_AT_ONCE", 2)
+    np.testing.assert_allclose(encoder.encode_documents(TEXTS).toarray(), before, atol=1e-6)
+
+
+def test_kept_vectors_give_the_same_rows_and_are_not_made_again(encoder: Encoder) -> None:
     seen: list[tuple[int, int]] = []
-    vectors = encoder.encode_documents(TEXTS, batch_size=2, progress=lambda done, total: seen.append((done, total)))
-    assert vectors.shape == (5, len(encoder.vocabulary))
-    assert vectors.dtype == np.float32
-    for row, text in enumerate(TEXTS):
-        expected = np.where(encoder.blocked, 0, reference(model, tokenizer, text))
-        np.testing.assert_allclose(vectors[row].toarray()[0], expected, atol=1e-5)
-    assert seen == [(2, 5), (4, 5), (5, 5)]
+    rows = encoder.encode_documents(TEXTS, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (seen[-1][1],) * 2
+    kept = encoder.encode_dense(TEXTS)
+    assert len(kept.keys) == 5, "each text once"
+    assert kept.starts[-1] == seen[-1][1]
+    seen.clear()
+    again = encoder.encode_documents(TEXTS[::-1], dense=kept, progress=lambda done, total: seen.append((done, total)))
+    assert not seen
+    np.testing.assert_allclose(again.toarray(), rows.toarray()[::-1], atol=1e-6)
+    some = encoder.encode_documents(TEXTS, dense=kept.only(TEXTS[:2]))
+    np.testing.assert_allclose(some.toarray(), rows.toarray(), atol=2e-3)
 
 
-def test_max_added_keeps_the_largest(encoder: Encoder) -> None:
-    full, cut = encoder.encode_documents(TEXTS).toarray(), encoder.encode_documents(TEXTS, max_added=3).toarray()
-    assert ((cut > 0).sum(1) <= 3).all()
-    for all_weights, kept in zip(full, cut, strict=True):
-        np.testing.assert_allclose(np.sort(all_weights)[-3:], np.sort(kept)[-3:], atol=1e-6)
+def test_vectors_of_another_encoder_are_refused(encoder: Encoder) -> None:
+    kept = encoder.encode_dense(["금리"])
+    foreign = DenseVectors("another-w60", kept.keys, kept.starts, kept.matrix)
+    with pytest.raises(BadInputError, match="do not fit"):
+        encoder.encode_documents(["금리"], dense=foreign)
+    assert encoder.dense_identity.endswith("-w60"), "other windows, other vectors"
+    with pytest.raises(BadInputError, match="was never saved"):
+        _ = Encoder(tiny_dense(), tiny_tokenizer()).dense_identity
 
 
+def test_terms_of_blocked_tokens_never_fire(encoder: Encoder) -> None:
+    texts = [". , % 大", "금리 3% 大"]
+    assert encoder.blocked.any()
+    assert not encoder.encode_documents(texts).toarray()[:, encoder.blocked].any()
+    assert not encoder.encode_queries(texts).toarray()[:, encoder.blocked].any()
+    assert not encoder.lexical_floor(texts)[0].nnz
+
+
+# ---------------------------------------------------------------- queries
 def test_queries_weigh_each_token_once_and_blocked_ones_not_at_all(encoder: Encoder) -> None:
-    ids = encoder.token_ids("회의 회의 AI . 3.5 大 경제")
-    assert [encoder.vocabulary[i] for i in ids] == ["경제", "ai", "3", "회의"]
-    weights = np.linspace(0.5, 2, len(encoder.vocabulary), dtype=np.float32)
-    row = encoder.encode_queries(["회의 회의 AI . 3.5 大 경제", ""], weights)
+    text = "회의 회의 AI . 大 경제"
+    ids = encoder.token_ids(text)
+    assert {encoder.vocabulary[i] for i in ids} == {"경제", "ai", "회의"}
+    weights = np.linspace(1, 3, len(encoder.vocabulary), dtype=np.float32)
+    row = encoder.encode_queries([text, ""], weights)
     assert row[0].indices.tolist() == ids
     assert row[1].nnz == 0
     np.testing.assert_array_equal(row[0].data, weights[ids])
-    assert set(encoder.encode_queries(["회의 AI"]).data) == {1.0}
+    np.testing.assert_array_equal(encoder.encode_queries([text]).data, encoder.query_weights[ids])
     assert encoder.encode_queries([]).shape == (0, len(encoder.vocabulary))
-    assert encoder.encode_documents([]).shape == (0, len(encoder.vocabulary))
+    assert encoder.encode_queries(["금리 " * QUERY_TOKENS + "축구"]).nnz == 1, "the rest of a long query is not read"
+    with pytest.raises(BadInputError, match="one per token"):
+        encoder.encode_queries([text], weights[:5])
 
 
 def test_blocked_tokens_and_feature_names() -> None:
-    blocked = blocked_tokens(SPECIAL + WORDS, SPECIAL)
-    names = {token for token, is_blocked in zip(SPECIAL + WORDS, blocked, strict=True) if is_blocked}
-    assert names == {*SPECIAL, "##.", ".", "%", "大", "3.5", "㎞"}
+    special = ["[PAD]", "[UNK]"]
+    words = ["대통령", "##률", "ai", "3", "##.", ".", "%", "大", "3.5", "##b", "㎞", "…", "\u200b", "\u0301", "a b"]
+    blocked = blocked_tokens(special + words, special)
+    names = {token for token, is_blocked in zip(special + words, blocked, strict=True) if is_blocked}
+    assert names == {*special, "##.", ".", "%", "大", "3.5", "㎞", "…", "\u200b", "\u0301", "a b"}
     assert feature_name("경제") == "경제"
     assert feature_name("##률") == "##률"
     assert feature_name("a%") == "a%"
@@ -129,105 +158,77 @@ def test_blocked_tokens_and_feature_names() -> None:
     assert feature_name("3%2E5") == "3%252E5"
 
 
-def test_signs_are_terms_where_the_model_says_so(tmp_path: Path) -> None:
-    words = [*WORDS, "…", "“", "\u200b", "\u0301"]
-    plain = Encoder(*tiny(vocabulary=words), device="cpu")
-    signed = Encoder(*tiny(vocabulary=words), device="cpu", facts={"signs": True}, lexical=LexicalFloor(1.0, 10.0))
-    names = np.array(plain.vocabulary)
-    assert not plain.signs.any()
-    assert set(names[signed.signs]) == {"%", "大", "㎞", "…", "“"}, "nothing with a dot, nothing that cannot be seen"
-    assert set(names[plain.blocked & ~signed.blocked]) == set(names[signed.signs])
-    assert signed.lexical_floor(["경제… 大 회의"]).getnnz() == 2, "no sign is in the lexical floor"
-    assert [names[i] for i in signed.token_ids("경제… 大")] == ["경제", "大", "…"]
-    signed.save(tmp_path / "m")
-    again = Encoder.load(tmp_path / "m", device="cpu")
-    assert (again.signs == signed.signs).all()
-    assert (again.blocked == signed.blocked).all()
-    told = Vocabulary.read(tmp_path / "m")
-    assert (told.signs == signed.signs).all()
-    assert (told.blocked == signed.blocked).all()
-    assert told.names == signed.vocabulary
+# ---------------------------------------------------------------- windows
+@pytest.mark.parametrize("length", [0, 1, 59, 89, 91, 200, 1000, 2503])
+@pytest.mark.parametrize("word", ["가나다", "가나다라마바사아자차카타파하" * 30])
+def test_windows_cover_a_text_in_parts_of_about_equal_length(length: int, word: str) -> None:
+    text = (f"{word}  \n " * length)[:length]
+    plain = " ".join(text.split())
+    parts = windows(text, 60)
+    assert len(parts) == max(1, round(len(plain) / 60))
+    assert "".join(parts).replace(" ", "") == plain.replace(" ", "")
+    assert all(part == part.strip() for part in parts)
+    if len(word) == 3:
+        assert len(parts) == 1 or all(40 <= len(part) <= 90 for part in parts)
+        assert all(piece in plain.split() for part in parts for piece in part.split()), "no word is cut"
 
 
-def test_gradients_agree_with_plain_autograd() -> None:
-    model, tokenizer = tiny()
-    plain, _ = tiny()
-    batch = tokenizer([text for text in TEXTS if text], padding=True, truncation=True, return_tensors="pt")
-    ids, mask = batch["input_ids"], batch["attention_mask"]
-    blocked = torch.from_numpy(blocked_tokens(SPECIAL + WORDS, SPECIAL))
-    ours = SparseDocumentEncoder(model, blocked)
-    target = torch.randn(ids.shape[0], len(blocked), generator=torch.Generator().manual_seed(1))
-    (ours(ids, mask) * target).sum().backward()
-    logits = plain(input_ids=ids, attention_mask=mask).logits.masked_fill(mask.unsqueeze(-1) == 0, -1e4).amax(1)
-    (torch.log1p(torch.relu(logits)).masked_fill(blocked, 0) * target).sum().backward()
-    model = ours.masked_lm()
-    for (name, got), (_, expected) in zip(model.named_parameters(), plain.named_parameters(), strict=True):
-        if expected.grad is not None:
-            torch.testing.assert_close(got.grad, expected.grad, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+def test_a_text_is_cut_at_a_space() -> None:
+    assert cut("  가나 다라  ", 10) == "가나 다라"
+    assert cut("가나다라 마바사", 6) == "가나다라"
+    assert cut("가나다라마바사", 3) == "가나다"
+    assert cut("가 나다라마바", 6) == "가 나다라마", "no space in the second half"
+    assert Encoding(max_chars=6).document_text("가나다라 마바사") == "가나다라"
 
 
-@pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="8-bit products are used on CPUs with VNNI only")
-@pytest.mark.parametrize("spread", [1.0, 30.0])
-def test_terms_ruled_out_in_8_bits_do_not_fire(spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outlying states make the steps coarse and the bounds wide: nothing that fires may be lost all the same."""
-    torch.manual_seed(3)
-    hidden, weight = torch.randn(5, 19, 48), torch.randn(700, 48) * 0.3
-    hidden[1, 4, 7] *= spread
-    weight[::7] *= spread
-    bias = torch.randn(700) - 5
-    mask = torch.arange(19) < torch.tensor([[19], [3], [19], [1], [10]])
-    exact = torch.relu(MaxLogits.apply(hidden, weight, bias, mask))
-    plain = (hidden @ weight.t() + bias).masked_fill(~mask.unsqueeze(-1), 0.0).amax(1)
-    assert torch.allclose(exact, torch.relu(plain), atol=1e-4)
-    monkeypatch.setattr(screen, "TERMS_AT_ONCE", 300)
-    found = screen.max_logits(counted(hidden, mask), weight, bias, screen.Rounded.of(weight))
-    assert torch.allclose(torch.relu(found), exact, atol=1e-4)
-    assert torch.equal(found > 0, exact > 0)
-    share = (found > -1).float().mean()
-    assert spread > 1 or share < 2 * (exact > 0).float().mean(), "what is ruled out is most of what does not fire"
-
-
-def test_the_8_bit_rows_follow_the_weights(encoder: Encoder) -> None:
-    encoder.module.eval()  # no dropout where gradients are on, too
-    before = encoder.encode_documents(TEXTS)
-    with torch.no_grad():
-        encoder.module.decoder.weight.mul_(-1.0)
-    after = encoder.encode_documents(TEXTS)
-    tokens = encoder.tokens(TEXTS)
-    with torch.enable_grad():
-        exact = encoder.module(*encoder.padded(tokens)).detach().numpy()
-    assert not np.allclose(before.toarray(), after.toarray())
-    assert np.allclose(after.toarray(), exact, atol=1e-5)
-
-
-def test_the_folder_loads_alike_everywhere(encoder: Encoder, tmp_path: Path) -> None:
-    from sentence_transformers import SparseEncoder
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-    encoder.set_query_weights(np.linspace(0.5, 2, len(encoder.vocabulary), dtype=np.float32))
-    encoder.save(tmp_path / "model")
-    encoder.save(tmp_path / "model")  # over an older one
+# ---------------------------------------------------------------- folder
+def test_the_folder_gives_the_same_vectors_and_settings(encoder: Encoder, tmp_path: Path) -> None:
+    encoder.know(CorpusStatistics(np.linspace(0.5, 2, len(encoder.vocabulary), dtype=np.float32), 12.3456))
+    documents, queries = encoder.encode_documents(TEXTS), encoder.encode_queries(TEXTS)
+    encoder.facts["note"] = "모델"
+    for _ in range(2):  # the second over the first
+        encoder.save(tmp_path / "model", {"card.json": '{"kind": "tiny"}'})
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
-    documents, queries = encoder.encode_documents(TEXTS).toarray(), encoder.encode_queries(TEXTS).toarray()
-    again = Encoder.load(tmp_path / "model", device="cpu", precision="float32")
+    assert not list((tmp_path / "model").rglob("*.bin"))
+    again = Encoder.load(tmp_path / "model", device="cpu")
+    np.testing.assert_array_equal(again.encode_queries(TEXTS).toarray(), queries.toarray())
+    np.testing.assert_allclose(again.encode_documents(TEXTS).toarray(), documents.toarray(), atol=1e-6)
+    assert again.encoding == encoder.encoding
+    assert again.encoding.average_length == 12.35
     assert again.vocabulary_hash == encoder.vocabulary_hash
-    assert again.max_length == encoder.max_length == 64
-    np.testing.assert_allclose(again.encode_documents(TEXTS).toarray(), documents, atol=1e-6)
-    np.testing.assert_array_equal(again.encode_queries(TEXTS).toarray(), queries)
-
-    library = SparseEncoder(str(tmp_path / "model"), device="cpu", local_files_only=True)
-    for ours, theirs in ((documents, library.encode_document(TEXTS)), (queries, library.encode_query(TEXTS))):
-        np.testing.assert_allclose(theirs.to_dense().numpy(), ours, atol=1e-4)
-
-    model = AutoModelForMaskedLM.from_pretrained(tmp_path / "model").eval()
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
-    for row, text in enumerate(TEXTS):
-        np.testing.assert_allclose(reference(model, tokenizer, text), documents[row], atol=1e-4)
-
+    assert again.dense_identity == encoder.dense_identity, "half precision of half precision is the same"
+    assert again.facts["note"] == "모델"
+    assert (tmp_path / "model" / "card.json").exists()
     idf = json.loads((tmp_path / "model" / "idf.json").read_text("utf-8"))
     assert list(idf) == encoder.vocabulary
-    assert idf["경제"] == pytest.approx(encoder.query_weights[7])
-    assert not list((tmp_path / "model").rglob("*.bin"))
+    assert idf["경제"] == pytest.approx(float(encoder.query_weights[encoder.vocabulary.index("경제")]))
+    told = Vocabulary.read(tmp_path / "model")
+    assert told.names == encoder.vocabulary
+    assert (told.blocked == encoder.blocked).all()
+
+
+def test_another_dense_encoder_or_other_windows_have_another_identity(encoder: Encoder, tmp_path: Path) -> None:
+    other = tiny_encoder(tmp_path / "other", seed=1)
+    assert other.dense_identity != encoder.dense_identity
+    encoder.encoding = dataclasses.replace(encoder.encoding, window_chars=90)
+    encoder.save(tmp_path / "wide")
+    assert Encoder.load(tmp_path / "wide").dense_identity == encoder.dense_identity.replace("-w60", "-w90")
+    encoder.dense.settings = dataclasses.replace(encoder.dense.settings, passage_prefix="글: ")
+    encoder.save(tmp_path / "prefixed")
+    assert Encoder.load(tmp_path / "prefixed").dense_identity.split("-")[0] != encoder.dense_identity.split("-")[0]
+
+
+def test_sentence_transformers_loads_the_folder(encoder: Encoder, folder: Path) -> None:
+    from sentence_transformers import SparseEncoder
+
+    library = SparseEncoder(str(folder), device="cpu", local_files_only=True)
+    texts = [text for text in TEXTS if text != LONG]
+    assert encoder.table is not None
+    vectors = encoder.dense.encode(texts, "passage")
+    ours = encoder.table.terms(vectors, np.arange(len(texts) + 1), len(encoder.vocabulary))
+    np.testing.assert_allclose(library.encode_document(texts).to_dense().numpy(), ours.toarray(), atol=1e-5)
+    queries = encoder.encode_queries(TEXTS).toarray()
+    np.testing.assert_allclose(library.encode_query(TEXTS).to_dense().numpy(), queries, atol=1e-5)
 
 
 def test_names_of_features_survive_decoding(encoder: Encoder) -> None:
@@ -246,23 +247,22 @@ def test_the_hash_ignores_formatting_and_truncation(encoder: Encoder) -> None:
     assert vocabulary_hash(json.dumps(spec)) != vocabulary_hash(text)
 
 
-def test_bad_folders_are_refused_in_one_sentence(encoder: Encoder, tmp_path: Path) -> None:
-    good = tmp_path / "good"
-    encoder.save(good)
-
+def test_bad_folders_are_refused_in_one_sentence(encoder: Encoder, folder: Path, tmp_path: Path) -> None:
     def broken(name: str) -> Path:
-        return Path(shutil.copytree(good, tmp_path / name))
+        return Path(shutil.copytree(folder, tmp_path / name))
 
     with pytest.raises(BadInputError, match="is no folder"):
         Encoder.load(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInputError, match="holds no model"):
         Encoder.load(tmp_path / "empty")
-    cut = broken("cut")
-    data = (cut / "model.safetensors").read_bytes()
-    (cut / "model.safetensors").write_bytes(data[:-100])
-    with pytest.raises(CorruptArtifactError, match=r"model\.safetensors differs"):
-        Encoder.load(cut)
+    for name in ("table.safetensors", f"{TRANSFORMER_MODULE}/model.safetensors"):
+        changed = broken(name.replace("/", "-"))
+        data = bytearray((changed / name).read_bytes())
+        data[-1] ^= 1
+        (changed / name).write_bytes(bytes(data))
+        with pytest.raises(CorruptArtifactError, match=r"safetensors differs from garam\.json"):
+            Encoder.load(changed)
     half = broken("half")
     (half / "garam.json").unlink()
     with pytest.raises(CorruptArtifactError, match="half-written"):
@@ -271,20 +271,28 @@ def test_bad_folders_are_refused_in_one_sentence(encoder: Encoder, tmp_path: Pat
     (missing / "tokenizer.json").unlink()
     with pytest.raises(CorruptArtifactError, match=r"tokenizer\.json is missing"):
         Encoder.load(missing)
-    model, _ = tiny()
-    _, foreign = tiny(vocabulary=[f"단어{i}" for i in range(90)])
-    with pytest.raises(BadInputError, match="do not belong together"):
-        Encoder(model, foreign, device="cpu")
+    old = broken("old")
+    (old / "garam.json").write_text(json.dumps({"format": 1, "files": {}}), "utf-8")
+    with pytest.raises(BadInputError, match="another version of Garam"):
+        Encoder.load(old)
     with pytest.raises(BadInputError, match="finite numbers"):
         encoder.set_query_weights(np.full(len(encoder.vocabulary), -1, np.float32))
 
 
-def test_a_headless_model_is_refused(tmp_path: Path) -> None:
-    model, tokenizer = tiny()
-    model.bert.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(BadInputError, match="no trained masked-LM head"):
-        Encoder.load(tmp_path)
+def test_a_table_of_another_encoder_is_refused(encoder: Encoder, tmp_path: Path) -> None:
+    assert encoder.table is not None
+    encoder.table.write(tmp_path)
+    size, width = encoder.table.rows.shape
+    again = QueryTable.read(tmp_path, size, width)
+    assert again is not None
+    np.testing.assert_array_equal(again.thresholds, encoder.table.thresholds)
+    for other in ((size + 1, width), (size, width * 2)):
+        with pytest.raises(CorruptArtifactError, match="belongs to another encoder"):
+            QueryTable.read(tmp_path, *other)
+    (tmp_path / "table.safetensors").write_bytes(b"no table")
+    with pytest.raises(CorruptArtifactError, match="cannot be read"):
+        QueryTable.read(tmp_path, size, width)
+    assert QueryTable.read(tmp_path / "without", size, width) is None
 
 
 def test_a_failed_save_leaves_the_old_folder(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,29 +309,93 @@ def test_a_failed_save_leaves_the_old_folder(encoder: Encoder, tmp_path: Path, m
     Encoder.load(tmp_path / "model", device="cpu")
 
 
-@pytest.mark.parametrize("family", ["Roberta", "DistilBert", "ModernBert"])
-def test_other_architectures(family: str, tmp_path: Path) -> None:
-    """Heads of other families are taken apart and put back alike."""
-    import transformers
+# ---------------------------------------------------------------- dense encoders
+def test_dense_vectors_follow_the_formula_in_the_order_given() -> None:
+    dense = tiny_dense()
+    dense.settings = DenseSettings("mean", "속보 ", "뉴스 ")
+    vectors = dense.encode(TEXTS, "query")
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        batch = dense.tokenizer("속보 " + text, return_tensors="pt", truncation=True, max_length=64)
+        with torch.no_grad():
+            states = dense.model(input_ids=batch["input_ids"]).last_hidden_state[0]
+        mean = states.mean(0)
+        np.testing.assert_allclose(vector, (mean / mean.norm()).numpy(), atol=1e-5)
+    assert not np.allclose(dense.encode(["금리"], "query"), dense.encode(["금리"], "passage"))
+    assert dense.encode([], "query").shape == (0, 16)
 
-    _, tokenizer = tiny()
-    size = len(SPECIAL + WORDS)
-    common = {"vocab_size": size, "pad_token_id": 0}
-    bert = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    extra = {
-        "Roberta": {**bert, "max_position_embeddings": 66},
-        "DistilBert": {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": 64},
-        "ModernBert": {**bert, "max_position_embeddings": 64, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2,
-                       "eos_token_id": 3},
-    }[family]  # fmt: skip
-    config = getattr(transformers, f"{family}Config")(**common, **extra)
-    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+
+def test_a_batch_that_memory_does_not_suffice_for_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    dense = tiny_dense()
+    expected = dense.encode(TEXTS, "passage")
+    states = dense.states
+
+    def scarce(ids: Any, mask: Any) -> Any:
+        if len(ids) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return states(ids, mask)
+
+    monkeypatch.setattr(dense, "states", scarce)
+    np.testing.assert_allclose(dense.encode(TEXTS, "passage"), expected, atol=1e-5)
+
+
+def test_settings_of_a_hub_folder_are_read(tmp_path: Path) -> None:
+    dense = tiny_dense()
+    dense.model.save_pretrained(tmp_path)
+    dense.tokenizer.save_pretrained(tmp_path)
+    assert DenseEncoder.load(tmp_path, device="cpu").settings.pooling == "mean"
+    (tmp_path / "1_Pooling").mkdir()
+    pooling = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    prompts = {"prompts": {"query": "질문: ", "document": "글: "}}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    settings = DenseEncoder.load(tmp_path, device="cpu").settings
+    assert (settings.pooling, settings.query_prefix, settings.passage_prefix) == ("cls", "질문: ", "글: ")
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_max_tokens": True}))
+    with pytest.raises(BadInputError, match="only mean and cls"):
+        DenseEncoder.load(tmp_path, device="cpu")
+    with pytest.raises(BadInputError, match="cannot be loaded"):
+        DenseEncoder.load(tmp_path / "nothing", device="cpu")
+
+
+# ---------------------------------------------------------------- masked language models from elsewhere
+def masked_lm(folder: Path) -> Any:
+    from transformers import BertConfig, BertForMaskedLM
+
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    model = getattr(transformers, f"{family}ForMaskedLM")(config).eval()
-    expected = reference(model, tokenizer, TEXTS[0])
-    encoder = Encoder(model, tokenizer, device="cpu", precision="float32")
-    got = encoder.encode_documents([TEXTS[0]]).toarray()[0]
-    np.testing.assert_allclose(got, np.where(encoder.blocked, 0, expected), atol=1e-5)
-    encoder.save(tmp_path / "m")
-    loaded = Encoder.load(tmp_path / "m", device="cpu", precision="float32").encode_documents([TEXTS[0]]).toarray()[0]
-    np.testing.assert_allclose(loaded, got, atol=1e-5)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=64, pad_token_id=0, initializer_range=0.5,
+    )  # fmt: skip
+    model = BertForMaskedLM(config).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+def test_a_masked_language_model_is_an_encoder_to_compare_with(tmp_path: Path) -> None:
+    model = masked_lm(tmp_path)
+    encoder = load_any(tmp_path, device="cpu")
+    assert isinstance(encoder, MaskedLMEncoder)
+    rows = encoder.encode_documents(TEXTS)
+    assert rows.shape == (len(TEXTS), len(encoder.vocabulary))
+    for row, text in enumerate(TEXTS):
+        batch = encoder.tokenizer(text, return_tensors="pt", truncation=True, max_length=64)
+        with torch.no_grad():
+            logits = model(input_ids=batch["input_ids"]).logits[0]
+        expected = np.where(encoder.blocked, 0, torch.log1p(torch.relu(logits.amax(0))).numpy())
+        np.testing.assert_allclose(rows[row].toarray()[0], expected, atol=1e-5)
+    assert set(encoder.encode_queries(["금리 축구"]).data) == {1.0}
+    assert encoder.encode_documents([]).shape == (0, len(encoder.vocabulary))
+
+
+def test_a_model_without_a_head_is_no_sparse_encoder(folder: Path, tmp_path: Path) -> None:
+    dense = tiny_dense()
+    dense.model.save_pretrained(tmp_path)
+    dense.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(BadInputError, match="no trained masked-LM head"):
+        load_any(tmp_path, device="cpu")
+    with pytest.raises(BadInputError, match="is no encoder of Garam's"):
+        Encoder.load(tmp_path)
+    assert isinstance(load_any(folder, device="cpu"), Encoder)

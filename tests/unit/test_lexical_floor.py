@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rank_bm25 import BM25Okapi
 
-from pipeline.encoder import Encoder
-from pipeline.encoder.lexical import K1, B, LexicalFloor, saturation
+from pipeline.encoder.lexical import K1, B, saturation
 from tests.tiny import tiny_encoder
 
 DOCUMENTS = [[3, 3, 5], [5, 6, 7, 8, 9, 3], [4], [7, 7, 7, 7], *[[0, 1, 2]] * 4]
@@ -26,46 +26,30 @@ def test_it_is_bm25_without_idf() -> None:
 
 def test_said_once_in_an_average_text_is_one() -> None:
     assert saturation([[2, 4, 6]], 8, 3.0)[0, 4] == pytest.approx(1.0)
-    assert LexicalFloor(2.0, 0.0).of([[2, 4, 6]], 8, 3.0)[0, 4] == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize("added", [False, True])
-def test_no_own_term_falls_below_it_and_no_other_term_moves(tmp_path: Path, added: bool) -> None:
-    tiny_encoder(tmp_path / "m")
+def test_no_own_term_falls_below_it_and_only_own_terms_have_one(tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path / "m")
     text = "금리 인상 금리 한국은행"
-    plain = Encoder.load(tmp_path / "m", device="cpu").encode_documents([text]).toarray()[0]
-    floored = Encoder.load(tmp_path / "m", device="cpu", lexical=LexicalFloor(5.0, 10.0, added))
-    floor = floored.lexical_floor([text]).toarray()[0]
-    assert (floor > 0).sum() == len(floored.token_ids(text)) > 0
-    assert not floor[floored.blocked].any()
-    expected = plain + floor if added else np.maximum(plain, floor)
-    np.testing.assert_allclose(floored.encode_documents([text]).toarray()[0], expected, rtol=1e-5)
+    encoder.encoding = dataclasses.replace(encoder.encoding, lexical_floor=5.0, average_length=4.0)
+    floor = encoder.lexical_floor([text]).toarray()[0]
+    assert np.flatnonzero(floor).tolist() == encoder.token_ids(text)
+    assert floor[encoder.token_ids("한국은행")] == pytest.approx(5.0)
+    assert (encoder.encode_documents([text]).toarray()[0] >= floor).all()
+    assert encoder.lexical_floor([]).shape == (0, len(encoder.vocabulary))
 
 
-@pytest.mark.parametrize("most", [1, 6, 20, 10_000])
-def test_pruning_takes_no_own_term(tmp_path: Path, most: int) -> None:
-    """A long text's own terms are its lightest: they were the first to go."""
-    tiny_encoder(tmp_path / "m")
-    lexical = LexicalFloor(0.01, 1.0, added=True)
-    encoder = Encoder.load(tmp_path / "m", device="cpu", lexical=lexical)
-    texts = ["금리 인상 금리 한국은행", "축구 대표팀 경기 승리 감독 선수 날씨 태풍 폭우 지진 서울 부산"]
-    whole = encoder.encode_documents(texts).toarray()
-    pruned = encoder.encode_documents(texts, max_added=most).toarray()
-    for row, text, all_of_it in zip(pruned, texts, whole, strict=True):
-        own = np.zeros(len(row), bool)
-        own[encoder.token_ids(text)] = True
-        np.testing.assert_array_equal(row[own], all_of_it[own])
-        kept = np.flatnonzero((row > 0) & ~own)
-        assert len(kept) == min(most, ((all_of_it > 0) & ~own).sum()), "the same room beside a long text's own terms"
-        dropped = all_of_it[(row == 0) & ~own]
-        if len(kept) and len(dropped):
-            assert row[kept].min() >= dropped.max()
+@pytest.mark.parametrize("most", [1, 6, 20])
+def test_the_cut_of_learned_terms_takes_no_own_term(tmp_path: Path, most: int) -> None:
+    encoder = tiny_encoder(tmp_path / "m")
+    text = "축구 대표팀 경기 승리 감독 선수 날씨 태풍 폭우 지진 서울 부산"
+    encoder.encoding = dataclasses.replace(encoder.encoding, lexical_floor=0.01, max_terms=most)
+    row, own = encoder.encode_documents([text]).toarray()[0], encoder.token_ids(text)
+    assert (row[own] >= encoder.lexical_floor([text]).toarray()[0][own]).all()
+    assert 0 < (row > 0).sum() - len(own) <= most
 
 
-def test_the_whole_text_has_a_floor_though_the_model_reads_its_start(tmp_path: Path) -> None:
-    tiny_encoder(tmp_path / "m")
-    encoder = Encoder.load(tmp_path / "m", device="cpu", max_length=4, lexical=LexicalFloor(1.0, 10.0))
-    text = "금리 인상 " * 20 + "한국은행"
-    last = encoder.token_ids("한국은행")
-    encoder.max_length = 4
-    assert encoder.encode_documents([text]).toarray()[0][last].min() > 0
+def test_the_whole_text_has_a_floor_however_long_it_is(tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path / "m")
+    text = "금리 인상 " * 400 + "한국은행"
+    assert encoder.lexical_floor([text]).toarray()[0][encoder.token_ids("한국은행")].min() > 0

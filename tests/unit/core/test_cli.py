@@ -63,9 +63,9 @@ def test_exit_codes_and_sentences(arguments: list[str], code: int, said: str, tm
 
 
 def test_a_wrong_override_is_wrong_use(tmp_path: Path) -> None:
-    done = garam("models", state=tmp_path, GARAM_TRAINING__STEP="3")
+    done = garam("models", state=tmp_path, GARAM_TRAINING__SED="3")
     assert done.returncode == 2
-    assert "did you mean steps" in done.stderr
+    assert "did you mean seed" in done.stderr
 
 
 def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:

@@ -33,20 +33,20 @@ def test_every_key_says_what_it_means() -> None:
 
 
 def test_a_file_may_hold_only_what_it_changes(tmp_path: Path) -> None:
-    (tmp_path / "c.yaml").write_text("training:\n  steps: 7\n")
+    (tmp_path / "c.yaml").write_text("training:\n  seed: 7\n")
     config = load(tmp_path / "c.yaml", {})
-    assert config.training.steps == 7
+    assert config.training.seed == 7
     assert config.temporal == Config().temporal
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("training:\n  step: 7\n", "training has no key step: did you mean steps"),
-        ("trainign:\n  steps: 7\n", "unknown section trainign: did you mean training"),
-        ("base:\n  head:\n    ridgee: 1\n", "base.head has no key ridgee: did you mean ridge"),
-        ("training:\n  steps: many\n", "training.steps is 'many'"),
-        ("training:\n  steps: 0\n", "training.steps is 0"),
+        ("training:\n  sed: 7\n", "training has no key sed: did you mean seed"),
+        ("trainign:\n  seed: 7\n", "unknown section trainign: did you mean training"),
+        ("training:\n  fine_tuning:\n    stepps: 1\n", "training.fine_tuning has no key stepps: did you mean steps"),
+        ("training:\n  seed: many\n", "training.seed is 'many'"),
+        ("training:\n  ridge: 0\n", "training.ridge is 0"),
         ("- 1\n", "must hold sections"),
         ("training: [\n", "cannot be read as YAML"),
     ],
@@ -67,23 +67,23 @@ def test_the_environment_overrides_any_key(tmp_path: Path) -> None:
     config = load(
         REPOSITORY / "config.yaml",
         {
-            "GARAM_TRAINING__STEPS": "9",
+            "GARAM_TRAINING__SEED": "9",
             "GARAM_TEMPORAL__WINDOW_DAYS": "[7, 14, 28]",
             "GARAM_SERVING__ALIAS": "no",  # YAML would read a boolean
-            "GARAM_BASE__HEAD__RIDGE": "0.5",
+            "GARAM_TRAINING__FINE_TUNING__MARGIN": "0.5",
             "GARAM_STATE": "/somewhere",  # not a key
         },
     )
-    assert config.training.steps == 9
+    assert config.training.seed == 9
     assert config.temporal.window_days == [7, 14, 28]
     assert config.serving.alias == "no"
-    assert config.base.head.ridge == 0.5
-    assert config.base.head.fit_texts == Config().base.head.fit_texts
+    assert config.training.fine_tuning.margin == 0.5
+    assert config.training.fine_tuning.steps == Config().training.fine_tuning.steps
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("GARAM_TRAINING__STEP", "did you mean steps"), ("GARAM_TRAINNG__STEPS", "did you mean training")],
+    [("GARAM_TRAINING__SED", "did you mean seed"), ("GARAM_TRAINNG__SEED", "did you mean training")],
 )
 def test_a_wrong_override_names_the_nearest(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -92,10 +92,10 @@ def test_a_wrong_override_names_the_nearest(name: str, message: str) -> None:
 
 def test_a_configuration_does_not_change() -> None:
     with pytest.raises(ValidationError):
-        Config().training.steps = 3  # type: ignore[misc]
+        Config().training.seed = 3  # type: ignore[misc]
 
 
 def test_results_are_keyed_by_the_sections_that_matter() -> None:
-    changed = load(None, {"GARAM_TRAINING__STEPS": "9"})
+    changed = load(None, {"GARAM_TRAINING__SEED": "9"})
     assert changed.hash_of("training") != Config().hash_of("training")
     assert changed.hash_of("temporal") == Config().hash_of("temporal")

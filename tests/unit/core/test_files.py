@@ -6,31 +6,65 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
 from pipeline.errors import BadInputError, CorruptArtifactError
 from pipeline.querysets import Corpus, Query, QuerySet
-from pipeline.vectors import Vectors
+from pipeline.vectors import DenseVectors, KeptVectors, text_key
+
+TEXTS = ["한국은행이 금리를 올렸다", "강에 물이 흐른다", ""]
 
 
-def test_vectors_are_found_by_text(tmp_path: Path) -> None:
-    texts = ["한국은행이 금리를 올렸다", "강에 물이 흐른다"]
-    matrix = sp.csr_matrix(np.array([[0, 1.5, 0], [2.25, 0, 0.125]], dtype=np.float32))
-    vectors = Vectors.empty("model-x", 3).with_rows(texts, matrix)
-    vectors.write(tmp_path)
-    read = Vectors.read(tmp_path)
-    assert (read.rows([texts[1], texts[0], texts[1]]).toarray() == matrix.toarray()[[1, 0, 1]]).all()
-    assert read.missing([texts[0], "새 글", "새 글"]) == ["새 글"]
+def vectors(encoder: str = "e-w300", factor: float = 1.0) -> DenseVectors:
+    """Of three texts with two, one and one windows."""
+    matrix = factor * np.arange(8, dtype=np.float32).reshape(4, 2)
+    return DenseVectors.of(encoder, TEXTS, np.array([0, 2, 3, 4]), matrix)
+
+
+def test_dense_vectors_are_read_back_by_text(tmp_path: Path) -> None:
+    vectors().write(tmp_path / "d")
+    read = DenseVectors.read(tmp_path / "d")
+    assert (read.encoder, read.matrix.dtype) == ("e-w300", np.float16)
+    windows, starts = read.rows([TEXTS[1], TEXTS[0], TEXTS[1]])
+    assert windows.dtype == np.float32
+    assert windows.tolist() == [[4, 5], [0, 1], [2, 3], [4, 5]]
+    assert starts.tolist() == [0, 1, 3, 4]
+    assert read.missing([TEXTS[0], "새 글", "새 글"]) == ["새 글"]
     with pytest.raises(KeyError):
         read.rows(["새 글"])
 
 
-def test_cut_vectors_are_refused(tmp_path: Path) -> None:
-    Vectors.empty("model-x", 3).with_rows(["글"], sp.csr_matrix((1, 3), dtype=np.float32)).write(tmp_path)
-    held = (tmp_path / "vectors.npz").read_bytes()
-    (tmp_path / "vectors.npz").write_bytes(held[: len(held) // 2])
+def test_some_of_the_dense_vectors_are_taken_and_left_out() -> None:
+    some = vectors().only([TEXTS[2], "새 글", TEXTS[0], TEXTS[2]])
+    assert some.missing(TEXTS) == [TEXTS[1]]
+    assert some.rows([TEXTS[0]])[0].tolist() == [[0, 1], [2, 3]]
+    rest = vectors().without({text_key(TEXTS[0]), text_key("새 글")})
+    assert (rest.missing(TEXTS), len(rest.matrix)) == ([TEXTS[0]], 2)
+    assert rest.rows(TEXTS[1:])[0].tolist() == [[4, 5], [6, 7]]
+    nothing = vectors().without({text_key(text) for text in TEXTS})
+    assert (nothing.keys, nothing.starts.tolist(), len(nothing.matrix)) == ([], [0], 0)
+    both = DenseVectors.join([vectors().only(TEXTS[:1]), vectors().only(TEXTS[1:])])
+    assert both.rows(TEXTS)[0].tolist() == vectors().rows(TEXTS)[0].tolist()
+
+
+def test_kept_vectors_are_those_of_the_newest_part_and_of_one_encoder() -> None:
+    kept = KeptVectors("e-w300", [vectors(), vectors("other-w300", 9.0)])
+    assert len(kept) == 3
+    assert kept.missing([*TEXTS, "새 글", "새 글"]) == ["새 글"]
+    kept.add(vectors(factor=2.0).only([TEXTS[1]]))
+    chosen = kept.only(["새 글", TEXTS[1], TEXTS[0]])
+    assert chosen is not None
+    assert chosen.rows([TEXTS[0], TEXTS[1]])[0].tolist() == [[0, 1], [2, 3], [8, 10]]
+    assert kept.only(["새 글"]) is None
+    assert KeptVectors("e-w300").missing(TEXTS[:1]) == TEXTS[:1]
+
+
+@pytest.mark.parametrize("name", ["windows.npy", "starts.npy", "dense.json"])
+def test_cut_dense_vectors_are_refused(tmp_path: Path, name: str) -> None:
+    vectors().write(tmp_path)
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) - 3])
     with pytest.raises(CorruptArtifactError):
-        Vectors.read(tmp_path)
+        DenseVectors.read(tmp_path)
 
 
 def test_a_query_set_reads_back(tmp_path: Path) -> None:

@@ -1,18 +1,16 @@
-"""Queries written by a model and negatives found by a dense encoder: both by option, both real models, tiny ones."""
+"""Queries written by a model: by option, a real model, a tiny one."""
 
 import datetime as dt
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
 from pipeline.config import Config
 from pipeline.dataset import Guard, generate_queries, make_training_set
-from pipeline.dataset.negatives import mine
 from pipeline.dataset.passages import is_verbatim
-from pipeline.errors import BadInputError, ConfigError
+from pipeline.errors import BadInputError
 from tests.tiny import WORDS, tiny_encoder
 
 DAY = dt.date(2026, 3, 1)
@@ -86,26 +84,3 @@ def test_written_queries_ask_their_passage_and_never_stand_in_it(generator, monk
     assert asked == {"금리 소식 무엇"}  # the passage's own words and what comes near a held-out query are refused
     assert held.report["refused"]["query_near_held_out"] == len(held.passages)
     assert held.report["refused"]["query_in_passage"] >= len(held.passages)
-
-
-def test_a_dense_encoder_finds_negatives(tmp_path):
-    vectors = np.eye(6, dtype=np.float32)
-    near = vectors[0] * 0.9 + vectors[1] * np.float32(np.sqrt(1 - 0.81))
-    documents = ["금리 인하", "환율 상승", "축구 경기", "병원 방역", "서울 날씨", "부산 태풍"]
-    query = np.stack([(vectors[0] + 0.5 * vectors[3] + 0.3 * vectors[4]) / np.sqrt(1.34)])
-    found = mine(["금리"], [0], documents, negatives=2, hard_share=1.0, dense=(query, vectors), lexical=False)[0]
-    assert found.hard == [3, 4]
-    # What scores nearly as the positive does is taken for an answer.
-    held = vectors.copy()
-    held[2] = near
-    found = mine(["금리"], [0], documents, negatives=2, hard_share=1.0, dense=(near[None], held), lexical=False)[0]
-    assert 2 not in found.hard
-
-    tiny_encoder(tmp_path / "dense")
-    chosen = settings(hard_source="both", hard_model=str(tmp_path / "dense"), hard_margin=5.0)
-    made = make_training_set(articles(), as_of=DAY, settings=chosen)
-    lexical = make_training_set(articles(), as_of=DAY, settings=settings(hard_margin=5.0))
-    assert [e["hard"] for e in made.examples] != [e["hard"] for e in lexical.examples]
-    assert all(e["positive"] not in e["hard"] and len(set(e["hard"])) == len(e["hard"]) for e in made.examples)
-    with pytest.raises(ConfigError, match=r"dataset\.hard_model"):
-        make_training_set(articles(), as_of=DAY, settings=settings(hard_source="dense"))

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import evaluate
-from pipeline.config import Config
 from pipeline.encoder import Encoder
 from pipeline.encoder.statistics import corpus_statistics
 from pipeline.errors import BadInputError
 from pipeline.evaluation.encodings import Ranker
-from tests.tiny import tiny_encoder
+from pipeline.vectors import KeptVectors, text_key
+from tests.tiny import tiny_encoder, tiny_tokenizer
 
 TEXTS = ["금리 인상 물가", "금리 경제 환율", "금리 축구", "금리 날씨 태풍 폭우 지진"]
 
@@ -40,8 +40,9 @@ def test_the_report_has_models_baselines_and_the_comparison(
     assert evaluate.main([*arguments, "--output", str(tmp_path / "out")]) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
     systems = report["sets"]["news"]
-    assert set(systems) == {"bm25", "model", "model+bm25"}
+    assert set(systems) == {"bm25", "floor", "model", "model+bm25"}
     assert systems["bm25"]["ndcg@10"] == 1
+    assert 0 < systems["floor"]["active_terms"] < systems["model"]["active_terms"]
     assert systems["model"]["queries"] == 2
     assert {row["system"] for row in report["comparisons"]["news"]} == {"model", "model+bm25"}
     assert "news" in capsys.readouterr().out
@@ -73,13 +74,16 @@ def test_statistics_are_those_of_the_corpus_that_is_searched(tmp_path: Path) -> 
     assert known.query_weights[common] / known.query_weights[rare] == pytest.approx(expected)
     assert known.average_length == pytest.approx((3 + 3 + 2 + 5) / 4)
 
-    config = Config().encoder
-    ours = Ranker("m", tmp_path / "model", config=config)
+    ours = Ranker("m", tmp_path / "model")
     there = ours.over(TEXTS)
     assert there.queries(["금리 축구"])[0, common] == pytest.approx(float(known.query_weights[common]))
     assert ours.queries(["금리 축구"])[0, common] == pytest.approx(float(encoder.query_weights[common]))
-    floors = [r.encoder.lexical_floor(["금리 축구"])[0, rare] for r in (ours, there)]
-    assert floors[0] > floors[1], "two words are short among a hundred and fifty, and nearly average among three"
+    floors = []
+    for ranker in (ours, there):
+        floor = ranker.floor(["금리 축구"])
+        assert floor is not None
+        floors.append(floor[0, rare])
+    assert floors[0] > floors[1], "two words are short among eight, and nearly average among three"
     with pytest.raises(BadInputError, match="no texts"):
         corpus_statistics(encoder, [])
 
@@ -88,10 +92,61 @@ def test_what_a_base_knows_of_its_texts_is_saved_with_it(tmp_path: Path) -> None
     encoder = tiny_encoder(tmp_path / "model")
     encoder.know(corpus_statistics(encoder, TEXTS))
     encoder.save(tmp_path / "saved")
-    again = Encoder.load(tmp_path / "saved", lexical=Config().encoder.lexical)
-    assert again.facts["average_length"] == 3.25
+    again = Encoder.load(tmp_path / "saved")
+    assert again.encoding.average_length == 3.25
     text = "금리 경제 환율"
     own = again.token_ids(text)
     k1, b = 1.2, 0.75
-    expected = Config().encoder.lexical_floor * (k1 + 1) / (1 + k1 * (1 - b + b * 3 / 3.25))
+    expected = again.encoding.lexical_floor * (k1 + 1) / (1 + k1 * (1 - b + b * 3 / 3.25))
     np.testing.assert_allclose(again.lexical_floor([text]).toarray()[0][own], expected, rtol=1e-5)
+
+
+def test_a_text_is_encoded_once_whatever_statistics_it_is_ranked_with(tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path / "model")
+    kept = KeptVectors(encoder.dense_identity, [encoder.encode_dense(TEXTS[:1])])
+    ours = Ranker("m", tmp_path / "model", dense=kept)
+    assert ours.lacking(TEXTS + TEXTS) == TEXTS[1:]
+    rows = ours.documents(TEXTS)
+    np.testing.assert_allclose(rows.toarray(), encoder.encode_documents(TEXTS).toarray(), atol=2e-3)
+    assert (ours.encoded, ours.lacking(TEXTS)) == (3, [])
+    there = ours.over(TEXTS)
+    assert not np.allclose(there.documents(TEXTS).toarray(), rows.toarray())
+    assert there.documents([*TEXTS, "태풍"]).shape[0] == 5
+    assert ours.encoded == there.encoded == 4, "both count together"
+    assert [key for part in ours.made for key in part.keys] == [text_key(text) for text in [*TEXTS[1:], "태풍"]]
+    other = Ranker("n", tmp_path / "model", dense=kept)
+    other.documents(TEXTS)
+    assert other.encoded == 0, "models of one dense encoder share its vectors"
+
+
+def test_a_base_needs_no_dense_vectors(tmp_path: Path) -> None:
+    tiny_encoder(tmp_path / "base", gain=0.0)
+    base = Ranker("b", tmp_path / "base")
+    floor = base.floor(TEXTS)
+    assert floor is not None
+    np.testing.assert_array_equal(base.documents(TEXTS).toarray(), floor.toarray())
+    assert (base.encoded, base.made) == (0, [])
+
+
+def test_a_masked_language_model_is_compared_with(judged: Path, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(tmp_path / "hub")
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=64, pad_token_id=0, initializer_range=0.5,
+    )  # fmt: skip
+    BertForMaskedLM(config).save_pretrained(tmp_path / "hub")
+    tiny_encoder(tmp_path / "model")
+    arguments = ["--model", str(tmp_path / "hub"), "--model", str(tmp_path / "model"), "--data", str(judged)]
+    assert evaluate.main([*arguments, "--baseline", str(tmp_path / "hub"), "--output", str(tmp_path / "out")]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert set(report["sets"]["news"]) == {"hub", "hub-2", "model", "floor"}
+    assert report["sets"]["news"]["hub"]["ndcg@10"] == report["sets"]["news"]["hub-2"]["ndcg@10"]
+    there = Ranker("hub", tmp_path / "hub").over(TEXTS)
+    assert there.floor(TEXTS) is None
+    assert there.documents(TEXTS).shape == (4, len(tokenizer))
+    assert there.encoded == 4
+    common = there.encoder.token_ids("금리")[0]
+    assert there.queries(["금리"])[0, common] < 1, "a word of every text weighs next to nothing"

@@ -38,8 +38,11 @@ def held(name: str, slices: dict[str, NDArray[np.int64]] | None = None, **scores
 def evidence(gain: float = 0.05, loss: float = 0.0, **changes: Any) -> gate.Evidence:
     rng = np.random.default_rng(1)
     old = rng.uniform(0.2, 0.9, 400)
-    fresh = held("fresh", candidate=old[:200] + gain + rng.normal(0, 0.05, 200), champion=old[:200], bm25=old[:200])
-    anchor = held("anchor", candidate=old - loss + rng.normal(0, 0.05, 400), champion=old, bm25=old)
+    users = {"champion": old, "bm25": old, "floor": old - 0.2}
+    fresh = held(
+        "fresh", candidate=old[:200] + gain + rng.normal(0, 0.05, 200), **{name: v[:200] for name, v in users.items()}
+    )
+    anchor = held("anchor", candidate=old - loss + rng.normal(0, 0.05, 400), **users)
     base = gate.Evidence(
         candidate_as_of=as_of(9),
         champion_as_of=as_of(8),
@@ -48,6 +51,7 @@ def evidence(gain: float = 0.05, loss: float = 0.0, **changes: Any) -> gate.Evid
         sets={"fresh": fresh, "anchor": anchor},
         system="candidate",
         reference="champion",
+        floor="floor",
         best_anchor=None,
         servable={"passed": True, "sentence": "scores agree", "score_error": 0.001, "bound": 2**-8},
         cost=Cost(150, 6, 0.995, 2, 15_000, 0),
@@ -62,7 +66,7 @@ def failed(found: gate.Verdict) -> list[str]:
 
 def test_a_better_model_is_promoted_with_a_row_a_rule() -> None:
     found = gate.judge(evidence(), CONFIG)
-    assert (found.verdict, failed(found), len(found.rules)) == ("promote", [], 7)
+    assert (found.verdict, failed(found), len(found.rules)) == ("promote", [], 8)
     assert "nDCG@10 on 200 fresh queries" in found.reason
 
 
@@ -100,11 +104,11 @@ def test_no_gain_or_too_small_a_gain_is_rejected() -> None:
 
 
 def test_few_fresh_queries_decide_nothing() -> None:
-    few = held("fresh", candidate=np.ones(12), champion=np.zeros(12), bm25=np.zeros(12))
+    few = held("fresh", candidate=np.ones(12), champion=np.zeros(12), bm25=np.zeros(12), floor=np.zeros(12))
     found = gate.judge(evidence(sets={**evidence().sets, "fresh": few}), CONFIG)
     assert "12 fresh queries, and 30 are needed" in found.reason
     missing = gate.judge(evidence(sets={}), CONFIG)
-    assert {"better on fresh", "not worse on anchor"} <= set(failed(missing))
+    assert {"better on fresh", "not worse on anchor", "own floor"} <= set(failed(missing))
 
 
 def test_a_loss_on_the_anchor_set_is_rejected() -> None:
@@ -131,13 +135,36 @@ def test_a_falling_slice_is_named_and_small_ones_do_not_count() -> None:
     new = old + rng.normal(0.05, 0.05, 300)
     new[200:] = old[200:] - 0.25 + rng.normal(0, 0.05, 100)
     slices = {"politics": np.arange(200), "sports": np.arange(200, 300), "tiny": np.arange(200, 210)}
-    words = held("new_words", slices, candidate=new, champion=old, bm25=old)
+    words = held("new_words", slices, candidate=new, champion=old, bm25=old, floor=old - 0.2)
     found = gate.judge(evidence(sets={**evidence().sets, "new_words": words}), CONFIG)
     assert failed(found) == ["no slice falls"]
     assert "new_words/sports" in found.reason
     rows = {(row["set"], row["slice"]): row["passed"] for row in found.rules[4].details}
     assert rows[("new_words", "politics")]
     assert ("new_words", "tiny") not in rows
+
+
+def test_what_was_learned_must_not_hurt_the_floor_on_any_set() -> None:
+    rng = np.random.default_rng(5)
+    floor = rng.uniform(0.3, 0.9, 300)
+    noise = rng.normal(0, 0.05, 300)
+
+    def judged(learned: Array) -> gate.Verdict:
+        questions = held("questions", candidate=learned, champion=learned, bm25=learned, floor=floor)
+        return gate.judge(evidence(sets={**evidence().sets, "questions": questions}), CONFIG)
+
+    hurt = judged(floor - 0.02 + noise)
+    assert failed(hurt) == ["own floor"]
+    assert "on 1 of 3 sets" in hurt.reason
+    assert "questions (" in hurt.reason
+    for good in (floor, floor + noise - noise.mean(), floor + 0.05 + noise):
+        assert judged(good).verdict == "promote", "nothing learned is no harm, and chance is none"
+    rule = judged(floor).rules[-1]
+    assert (rule.name, rule.bound) == ("own floor", CONFIG.significance)
+    assert [row["set"] for row in rule.details] == ["fresh", "anchor", "questions"]
+    with_bm25 = replace(evidence(), floor="floor+bm25")
+    assert "was not measured" in gate.own_floor(with_bm25, CONFIG).sentence
+    assert not gate.own_floor(with_bm25, CONFIG).passed
 
 
 def test_only_a_certain_fall_takes_a_model_out_of_the_training_line() -> None:
@@ -181,7 +208,7 @@ def test_a_decision_reads_well() -> None:
     text = render_decision(row)  # type: ignore[arg-type]
     assert "model 5: REJECT" in text
     assert text.count("FAIL") == 1
-    assert all(f"{number}. " in text for number in range(1, 8))
+    assert all(f"{number}. " in text for number in range(1, 9))
 
 
 def test_results_come_back_from_their_files(tmp_path: Any) -> None:

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.encoder.encoding import QUERY_TOKENS
 from pipeline.errors import BadInputError, ConfigError, UnavailableError
 from pipeline.search import bodies, bulk, features, query_models
 from pipeline.search.cluster import Cluster, credentials
@@ -50,7 +51,7 @@ def test_a_package_is_the_same_every_time_and_lists_every_token(tmp_path: Path) 
         expected = encoder.query_weights[index] or query_models.NO_WEIGHT
         assert np.float32(table[token]) == np.float32(expected)
     # Two special tokens are counted by ML Commons before it drops them.
-    assert json.loads(archive.read("tokenizer.json"))["truncation"]["max_length"] == encoder.max_length + 2
+    assert json.loads(archive.read("tokenizer.json"))["truncation"]["max_length"] == QUERY_TOKENS + 2
     other = query_models.package(tmp_path / "model", encoder.query_weights * 2)
     assert query_models.content_name("x", other) != query_models.content_name("x", first)
 

@@ -8,12 +8,12 @@ import pytest
 
 from pipeline.config import Config
 from pipeline.encoder import Encoder
-from tests.tiny import WORDS
+from tests.tiny import WORDS, tiny_encoder
 from train import main
 
 CONFIG = {
     "dataset": {"min_passage_chars": 20, "passage_chars": 200},
-    "training": {"batch_passages": 8, "min_active": 0, "max_active_share": 1.0, "validation_queries": 0},
+    "training": {"fine_tuning": {"batch_passages": 8, "min_active": 0, "max_active_share": 1.0, "freeze_layers": 1}},
 }
 
 
@@ -38,18 +38,31 @@ def corpus(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_becomes_a_model(corpus, start, tmp_path, capsys):
-    command = ["--config", str(tmp_path / "config.yaml"), "--corpus", str(corpus), "--base", str(start)]
-    command += ["--output", str(tmp_path / "m"), "--steps", "3", "--seed", "5"]
+def test_a_file_becomes_a_model(corpus, tmp_path, capsys):
+    tiny_encoder(tmp_path / "base", gain=0.0)
+    command = ["--config", str(tmp_path / "config.yaml"), "--corpus", str(corpus), "--base", str(tmp_path / "base")]
+    command += ["--output", str(tmp_path / "m"), "--seed", "5"]
     assert main(command) == 0
+    told = capsys.readouterr().out
+    assert "floor: nDCG@10 titles" in told
     card = json.loads((tmp_path / "m" / "card.json").read_text())
-    assert card["config"] == Config.model_validate(CONFIG).training.model_dump() | {"steps": 3, "seed": 5}
-    assert json.loads((tmp_path / "m" / "data.json").read_text())["articles"] == 40
+    assert card["config"] == Config.model_validate(CONFIG).training.model_dump() | {"seed": 5}
+    assert card["recent_texts"] == 40
+    assert (tmp_path / "m" / "ladder.svg").read_text().startswith("<svg")
     assert Encoder.load(tmp_path / "m").encode_documents(["금리"]).shape[0] == 1
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     assert main(command) == 2
     assert "holds a trained model already" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
+
+
+def test_the_dense_encoder_is_fine_tuned_first_where_asked(corpus, tmp_path):
+    base = tiny_encoder(tmp_path / "base", gain=0.0)
+    command = ["--config", str(tmp_path / "config.yaml"), "--corpus", str(corpus), "--base", str(tmp_path / "base")]
+    assert main([*command, "--output", str(tmp_path / "m"), "--steps", "2"]) == 0
+    tuned = Encoder.load(tmp_path / "m")
+    assert tuned.vocabulary_hash == base.vocabulary_hash
+    assert tuned.dense.width == base.dense.width
 
 
 @pytest.mark.parametrize(

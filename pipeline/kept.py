@@ -1,0 +1,62 @@
+"""Dense vectors that are kept: read from the store's artifacts, and entered there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.context import Context
+from pipeline.encoder.encoding import Encoding
+from pipeline.encoder.vocabulary import MANIFEST
+from pipeline.store import vectors as rows
+from pipeline.vectors import DenseVectors, KeptVectors
+
+if TYPE_CHECKING:
+    from pipeline.encoder import Encoder
+
+
+def read_kept(ctx: Context, encoder: str) -> KeptVectors:
+    """All vectors that are kept of a dense encoder (`Encoder.dense_identity`) and can be had."""
+    with ctx.store.begin() as conn:
+        names = [row.artifact for row in rows.dense(conn, encoder)]
+    return KeptVectors(encoder, (DenseVectors.read(ctx.artifacts.get(n)) for n in names if ctx.artifacts.has(n)))
+
+
+def keep(ctx: Context, vectors: DenseVectors) -> str:
+    """Store vectors and enter them; the artifact's name."""
+    with ctx.artifacts.scratch() as folder:
+        vectors.write(folder / "dense")
+        name = ctx.artifacts.put(folder / "dense", "dense")
+    with ctx.store.begin() as conn:
+        rows.add_dense(conn, vectors.encoder, name, len(vectors.keys))
+    return name
+
+
+def lacking(encoder: Encoder, kept: KeptVectors, texts: Iterable[str]) -> list[str]:
+    """The texts that the encoder needs dense vectors of and ``kept`` has none of; a lexical floor alone needs none."""
+    return kept.missing(texts) if encoder.table is not None and encoder.table.gain > 0 else []
+
+
+def encode_missing(
+    encoder: Encoder, kept: KeptVectors, texts: Iterable[str], progress: Callable[[int, int], None] | None = None
+) -> DenseVectors | None:
+    """Encode the texts that are `lacking` and add them to ``kept``; what was made. Storing it is the caller's."""
+    missing = lacking(encoder, kept, texts)
+    if not missing:
+        return None
+    made = encoder.encode_dense(missing, progress)
+    kept.add(made)
+    return made
+
+
+def encoding_of(folder: Path) -> tuple[str, Encoding] | None:
+    """What a saved model says without being loaded: the name that its dense vectors are kept by
+    (`Encoder.dense_identity`), and how it encodes. None for a folder that is none of ours."""
+    try:
+        facts = json.loads((folder / MANIFEST).read_text("utf-8"))
+        encoding = Encoding(**facts["encoding"])
+        return f"{facts['dense']}-w{encoding.window_chars}", encoding
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

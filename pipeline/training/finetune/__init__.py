@@ -1,0 +1,19 @@
+"""Fine-tuning of the dense encoder, end to end through the query table.
+
+Nothing heavy is imported before a function is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.lazy import attributes
+
+if TYPE_CHECKING:
+    from pipeline.training.finetune.health import CollapsedError
+    from pipeline.training.finetune.trainer import FineTuned, fine_tune
+
+_HOMES = {"CollapsedError": "health", "FineTuned": "trainer", "fine_tune": "trainer"}
+__all__ = ["CollapsedError", "FineTuned", "fine_tune"]
+
+__getattr__ = attributes(__name__, _HOMES)

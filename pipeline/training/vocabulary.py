@@ -1,0 +1,139 @@
+"""A Korean WordPiece vocabulary, learned from texts, the same for the same texts.
+
+Two choices differ from the usual recipe; ``docs/experiments.md`` has their numbers.
+
+* Words are cut at particles, endings and noun boundaries (Kiwi, once per distinct word) before anything is counted,
+  so that no token holds a noun together with its particle: ``대통령은`` and ``대통령이`` share the token ``대통령``.
+* There is no continuation mark. ``회의`` inside ``정상회의`` is the same term as ``회의`` alone, and a token's name is
+  its text, in the index and for ml-commons (whose ``decode([id])`` names the terms).
+
+Pieces of rare morphemes are learned by byte-pair merges (``tokenizers``' BpeTrainer without continuation prefix; its
+WordPieceTrainer numbers its ``##`` characters in hash order and so breaks ties differently from run to run).
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+from pipeline.encoder.vocabulary import is_hanja
+from pipeline.errors import BadInputError
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+UNKNOWN = SPECIAL[1]
+SPECIAL_NAMES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
+SYMBOLS = string.punctuation + "·…“”‘’「」『』《》〈〉"
+_WORD = re.compile(r"[^\W_]+")
+_SUFFIX_TAGS = ("XSV", "XSA", "XSN", "VCP", "VCN")
+
+
+def hangul_alphabet() -> list[str]:
+    """The 2,350 syllables of KS X 1001, which leave next to no word of modern Korean unknown."""
+    return [chr(code) for code in range(0xAC00, 0xD7A4) if _in_ks_x_1001(chr(code))]
+
+
+def _in_ks_x_1001(char: str) -> bool:
+    try:
+        return len(char.encode("euc_kr")) == 2
+    except UnicodeEncodeError:
+        return False
+
+
+def normalise(text: str) -> str:
+    """NFC and lower case, as the tokenizer normalises."""
+    return unicodedata.normalize("NFC", text).lower()
+
+
+def count_words(texts: Iterable[str]) -> Counter[str]:
+    """How often each word occurs: runs of letters and digits, normalised, hanja left out."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(_WORD.findall(normalise(text)))
+    return Counter({word: n for word, n in counts.items() if not any(is_hanja(char) for char in word)})
+
+
+def segments(words: Sequence[str]) -> Iterator[list[str]]:
+    """Cut each word before particles, endings, suffixes and the second noun of a compound.
+
+    A cut inside a syllable (``한`` = ``하`` + ``ᆫ``) is not made: the pieces always join to the word.
+    """
+    from kiwipiepy import Kiwi
+
+    for word, morphemes in zip(words, Kiwi().tokenize(list(words)), strict=True):
+        cuts, previous = {0, len(word)}, ""
+        for morpheme in morphemes:
+            tag = str(morpheme.tag)
+            compound = tag[0] == "N" and previous[:1] == "N"
+            if (tag[0] in "JE" or tag in _SUFFIX_TAGS or compound) and 0 < morpheme.start < len(word):
+                cuts.add(morpheme.start)
+            previous = tag
+        places = sorted(cuts)
+        yield [word[start:end] for start, end in pairwise(places)]
+
+
+def train_vocabulary(texts: Sequence[str], size: int, min_count: int = 2) -> list[str]:
+    """At most ``size`` tokens: special ones, the alphabet, then merged pieces, most useful first.
+
+    ``min_count`` is how often a word has to occur to be looked at. The order of ``texts`` does not matter. Raises
+    BadInputError where the texts hold no words or ``size`` does not fit the alphabet.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    counts = count_words(texts)
+    words = sorted(word for word, n in counts.items() if n >= min_count)
+    if not words:
+        raise BadInputError("No word occurs often enough in the texts to learn a vocabulary: give more texts.")
+    seen = {char for word in words for char in word}
+    alphabet = sorted(seen | set(hangul_alphabet()) | set(string.ascii_lowercase + string.digits + SYMBOLS))
+    if size < len(SPECIAL) + len(alphabet):
+        raise BadInputError(f"A vocabulary of {size} tokens does not hold the alphabet of {len(alphabet)} characters.")
+    parts: Counter[str] = Counter()
+    for word, pieces in zip(words, segments(words), strict=True):
+        for piece in pieces:
+            parts[piece] += counts[word]
+    model = Tokenizer(models.BPE())
+    model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size + len(seen), min_frequency=min_count, initial_alphabet=alphabet, show_progress=False
+    )
+    model.train_from_iterator((" ".join([part] * n) for part, n in sorted(parts.items())), trainer)
+    merged = [token for token, _ in sorted(model.get_vocab().items(), key=lambda item: item[1])]
+    return [*SPECIAL, *dict.fromkeys([*alphabet, *merged])][:size]
+
+
+def build_tokenizer(vocabulary: Sequence[str], max_length: int) -> Any:
+    """A transformers fast tokenizer: NFC, lower case, split at spaces and punctuation, longest match from the left.
+
+    ``max_length`` in tokens, special tokens included. Accents and Hangul stay composed (``strip_accents`` would take
+    syllables apart into Jamo).
+    """
+    from tokenizers import decoders, processors
+    from transformers import PreTrainedTokenizerFast
+
+    backend = _backend(vocabulary)
+    table = backend.get_vocab()
+    backend.decoder = decoders.WordPiece(prefix="", cleanup=False)
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", table["[CLS]"]), ("[SEP]", table["[SEP]"])],
+    )  # fmt: skip
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=max_length, **SPECIAL_NAMES)
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    return tokenizer
+
+
+def _backend(vocabulary: Sequence[str]) -> Any:
+    """The tokenizer of the package tokenizers, without what it adds around a text."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    table = {token: index for index, token in enumerate(vocabulary)}
+    backend = Tokenizer(models.WordPiece(table, unk_token=UNKNOWN, continuing_subword_prefix=""))
+    bert = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, lowercase=True, strip_accents=False)
+    backend.normalizer = normalizers.Sequence([normalizers.NFC(), bert])
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return backend
