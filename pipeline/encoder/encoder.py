@@ -127,7 +127,7 @@ class Encoder(QuerySide):
         device: str | None = None,
         folder: Path | None = None,
     ) -> None:
-        """``tokenizer`` is the queries' (transformers, fast). Without ``dense`` it is read from ``folder`` when used."""
+        """``tokenizer`` is the queries' (transformers, fast). Without ``dense`` ``folder`` is read when it is used."""
         super().__init__(tokenizer, len(tokenizer), query_weights)
         self.encoding = encoding or Encoding()
         self.table = table
