@@ -11,10 +11,13 @@ from pipeline.context import Context
 from pipeline.encoder.encoding import Encoding
 from pipeline.encoder.vocabulary import MANIFEST
 from pipeline.store import vectors as rows
-from pipeline.vectors import DenseVectors, KeptVectors
+from pipeline.vectors import DenseVectors, KeptVectors, to_merge
 
 if TYPE_CHECKING:
     from pipeline.encoder import Encoder
+
+LOCK = "garam.dense"
+"""Held while an artifact of dense vectors replaces others."""
 
 
 def read_kept(ctx: Context, encoder: str) -> KeptVectors:
@@ -25,12 +28,20 @@ def read_kept(ctx: Context, encoder: str) -> KeptVectors:
 
 
 def keep(ctx: Context, vectors: DenseVectors) -> str:
-    """Store vectors and enter them; the artifact's name."""
-    with ctx.artifacts.scratch() as folder:
-        vectors.write(folder / "dense")
-        name = ctx.artifacts.put(folder / "dense", "dense")
-    with ctx.store.begin() as conn:
-        rows.add_dense(conn, vectors.encoder, name, len(vectors.keys))
+    """Store vectors and enter them, with those of small artifacts once there are many; the artifact's name.
+
+    A crawl keeps a few hundred every half hour: without putting them together a reader would open thousands of files.
+    """
+    with ctx.store.lock(LOCK):
+        with ctx.store.begin() as conn:
+            sizes = {row.artifact: row.texts for row in rows.dense(conn, vectors.encoder)}
+        merged = to_merge({name: texts for name, texts in sizes.items() if ctx.artifacts.has(name)})
+        whole = DenseVectors.join([*(DenseVectors.read(ctx.artifacts.get(name)) for name in merged), vectors])
+        with ctx.artifacts.scratch() as folder:
+            whole.write(folder / "dense")
+            name = ctx.artifacts.put(folder / "dense", "dense")
+        with ctx.store.begin() as conn:
+            rows.add_dense(conn, whole.encoder, name, len(whole.keys), replaces=merged)
     return name
 
 

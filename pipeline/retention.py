@@ -14,7 +14,7 @@ from pipeline import serving
 from pipeline.artifacts import Artifacts
 from pipeline.context import Context
 from pipeline.encoder.encoding import cut
-from pipeline.kept import encoding_of
+from pipeline.kept import LOCK, encoding_of
 from pipeline.store import datasets, feeds, models, news, retention
 from pipeline.store import vectors as vector_rows
 from pipeline.vectors import DenseVectors, text_key
@@ -113,7 +113,7 @@ def forget_vectors(ctx: Context, article_ids: Iterable[int], keys: Iterable[str]
     in the same batch are made again when they are wanted. Run again, it does what is left to do.
     """
     unwanted, gone = set(keys), list[str]()
-    with ctx.store.lock("garam.forget_vectors"):
+    with ctx.store.lock(LOCK):
         with ctx.store.begin() as conn:
             rows = vector_rows.dense(conn)
         for row in rows:

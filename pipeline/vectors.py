@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CorruptArtifactError
+
+SMALL, MANY = 4096, 16
+"""Texts below which an artifact of dense vectors is small, and how many small ones are put together into one."""
 
 
 def text_key(text: str) -> str:
@@ -104,6 +107,12 @@ class DenseVectors:
         if len(starts) != len(keys) + 1 or starts[-1] != len(matrix):
             raise CorruptArtifactError(f"{folder}: {len(matrix)} windows do not fit {len(keys)} texts")
         return cls(encoder, keys, starts, matrix)
+
+
+def to_merge(sizes: Mapping[str, int]) -> list[str]:
+    """Which artifacts to put into the next one, of those kept (name -> texts): the small ones, once they are many."""
+    small = [name for name, texts in sizes.items() if texts < SMALL]
+    return small if len(small) >= MANY else []
 
 
 class KeptVectors:

@@ -25,7 +25,7 @@ from pipeline.context import state_folder
 from pipeline.errors import BadInputError
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus
-from pipeline.vectors import DenseVectors, KeptVectors
+from pipeline.vectors import DenseVectors, KeptVectors, to_merge
 
 if TYPE_CHECKING:
     from pipeline.encoder import Encoder
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 ENCODED_AT_ONCE = 1024
 """Texts whose vectors are kept together: what is lost at most when the encoding is killed."""
-SMALL, MANY = 4096, 16
-"""Texts below which an artifact of vectors is small, and how many small ones are put together into one."""
 JOB_FORMAT = 2
 
 
@@ -242,8 +240,7 @@ def _dense(
     made = encode_in_parts(encoder, kept, texts, work, progress)
     if not made:
         return kept, None, []
-    small = [name for name, part in parts.items() if len(part.keys) < SMALL]
-    merged = small if len(small) >= MANY else []
+    merged = to_merge({name: len(part.keys) for name, part in parts.items()})
     whole = DenseVectors.join([*(parts[name] for name in merged), *made])
     with artifacts.scratch() as folder:
         whole.write(folder / "dense")

@@ -192,6 +192,15 @@ def test_what_is_learned_from_stays_while_a_model_needs_it_and_goes_with_its_row
     assert read_kept(ctx, base).missing(["글", "말", "새 글"]) == ["새 글"]
 
 
+def test_many_small_artifacts_of_vectors_become_one_and_lose_nothing(ctx: Context) -> None:
+    encoder, texts = "aaaa-w60", [f"글 {number}" for number in range(17)]
+    names = [dense_of(ctx, encoder, [text]) for text in texts]
+    with ctx.store.begin() as conn:
+        rows = vectors.dense(conn, encoder)
+    assert [(row.artifact, row.texts) for row in rows] == [(names[-1], 17)]
+    assert read_kept(ctx, encoder).missing([*texts, "새 글"]) == ["새 글"]
+
+
 def test_an_article_leaves_the_vectors_and_statistics_that_hold_it(ctx: Context) -> None:
     a, b = "aaaa-w60", "bbbb-w60"
     names = [dense_of(ctx, a, ["글", "말"]), dense_of(ctx, a, ["남"]), dense_of(ctx, b, ["글"])]

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import BadInputError, CorruptArtifactError
 from pipeline.querysets import Corpus, Query, QuerySet
-from pipeline.vectors import DenseVectors, KeptVectors, text_key
+from pipeline.vectors import DenseVectors, KeptVectors, text_key, to_merge
 
 TEXTS = ["한국은행이 금리를 올렸다", "강에 물이 흐른다", ""]
 
@@ -103,3 +103,9 @@ def test_wrong_qrels_name_the_line(tmp_path: Path) -> None:
     (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n1\td1\tbest\n")
     with pytest.raises(BadInputError, match=r"qrels.tsv:2"):
         QuerySet.read(tmp_path)
+
+
+def test_small_artifacts_are_put_together_once_they_are_many() -> None:
+    sizes = {f"dense-{number}": 200 for number in range(15)} | {"dense-large": 50_000}
+    assert to_merge(sizes) == []
+    assert to_merge(sizes | {"dense-15": 10}) == [f"dense-{number}" for number in range(16)]
