@@ -21,6 +21,7 @@ ACTIONS = {
     "import_archive": "take an archive in: a file on the server, or hf:NAME",
     "forget": "remove an article by its url, everywhere and for good",
     "build_base": "build the base (vocabulary and dense encoder) from the articles known now",
+    "grow_base": "give the newest trends' words that the base cuts into pieces tokens of their own",
     "fine_tune": "fine-tune the base's dense encoder on yesterday's training set (training.fine_tuning.steps)",
     "rederive": "read the kept raw answers of feeds anew, by today's rules",
     "prune": "remove artifacts, raw answers and indices that nothing refers to any more",
@@ -66,7 +67,7 @@ def operate() -> None:
     def choose() -> str:
         """The form's action."""
         action = str(get_current_context()["params"]["action"])
-        return "write_base_job" if action in ("build_base", "fine_tune") else action
+        return "write_base_job" if action in ("build_base", "grow_base", "fine_tune") else action
 
     @task
     def rollback() -> int:
@@ -140,16 +141,15 @@ def operate() -> None:
 
     @task
     def write_base_job() -> str:
-        """Write down the job of building the base, or of fine-tuning its dense encoder."""
+        """Write down the job of building, growing or fine-tuning the base."""
         from pipeline import loop
 
         with garam() as ctx:
-            tune = get_current_context()["params"]["action"] == "fine_tune"
-            return loop.write_base_job(ctx, fine_tune=tune, progress=logged())
+            return loop.write_base_job(ctx, get_current_context()["params"]["action"], logged())
 
     @task(**gpu_queue(), execution_timeout=dt.timedelta(hours=12))
     def run_base_job(job: str) -> dict[str, Any]:
-        """Build or fine-tune the base on the GPU worker."""
+        """Build, grow or fine-tune the base on the GPU worker."""
         from pipeline import training
 
         with garam() as ctx:

@@ -112,19 +112,22 @@ def retrain(ctx: Context, day: dt.date, progress: Progress = silent, *, deploy: 
     )
 
 
-def write_base_job(ctx: Context, *, fine_tune: bool = False, progress: Progress = silent) -> str:
-    """The job of building the base, or of fine-tuning its dense encoder on yesterday's training set."""
-    if not fine_tune:
+def write_base_job(ctx: Context, action: str = "build_base", progress: Progress = silent) -> str:
+    """The job of building the base (``build_base``), of growing its vocabulary by the words of the newest trends
+    (``grow_base``), or of fine-tuning its dense encoder on yesterday's training set (``fine_tune``)."""
+    if action == "build_base":
         return training.make_base_job(ctx)
+    if action == "grow_base":
+        return training.make_growth_job(ctx)
     as_of = settle(ctx, today() - dt.timedelta(days=1))
     return training.make_fine_tuning_job(ctx, dataset.build(ctx, as_of, progress=progress))
 
 
-def build_base(ctx: Context, *, fine_tune: bool = False, progress: Progress = silent) -> int:
-    """The id of the base: built unless it is there, or with its dense encoder fine-tuned."""
-    if not fine_tune:
+def build_base(ctx: Context, action: str = "build_base", progress: Progress = silent) -> int:
+    """The id of the base: built unless it is there, grown or fine-tuned (see `write_base_job`)."""
+    if action == "build_base":
         return training.ensure_base(ctx, progress=progress)
-    job = write_base_job(ctx, fine_tune=True, progress=progress)
+    job = write_base_job(ctx, action, progress)
     return training.register(ctx, job, training.run_job(ctx.artifacts, job, progress))
 
 

@@ -20,6 +20,7 @@ from pipeline.cli.output import (
     print_json,
     print_table,
 )
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from pipeline.loop import Learned
@@ -36,16 +37,22 @@ def base(
     fine_tune: Annotated[
         bool, typer.Option("--fine-tune", help="train its dense encoder for training.fine_tuning.steps")
     ] = False,
+    grow: Annotated[bool, typer.Option("--grow", help="give trending words that it cuts into pieces tokens")] = False,
 ) -> None:
     """Build the base (vocabulary and dense encoder) from the articles known now, unless it is there."""
     from pipeline import loop
     from pipeline.store import models
 
     ctx = opened(context)
-    number = loop.build_base(ctx, fine_tune=fine_tune, progress=TerminalProgress())
+    if fine_tune and grow:
+        raise UsageError("name one of --fine-tune and --grow: each makes a base of its own")
+    action = "fine_tune" if fine_tune else "grow_base" if grow else "build_base"
+    number = loop.build_base(ctx, action, TerminalProgress())
     with ctx.store.begin() as conn:
         card = models.get(conn, number).card
     typer.echo(f"base {number}: " + ", ".join(f"{name} {card[name]}" for name in ("source", "tokens") if name in card))
+    if card.get("new"):
+        typer.echo("new tokens: " + " ".join(card["new"]))
 
 
 def learn(context: typer.Context, day: Day, known_by: Instant = None, as_json: Json = False) -> None:

@@ -12,7 +12,14 @@ from pipeline.lazy import attributes
 
 if TYPE_CHECKING:
     from pipeline.training.files import learn_from_articles
-    from pipeline.training.jobs import ensure_base, make_base_job, make_fine_tuning_job, make_job, register
+    from pipeline.training.jobs import (
+        ensure_base,
+        make_base_job,
+        make_fine_tuning_job,
+        make_growth_job,
+        make_job,
+        register,
+    )
     from pipeline.training.worker import JobResult, run_job
 
 _HOMES = {
@@ -21,6 +28,7 @@ _HOMES = {
     "learn_from_articles": "files",
     "make_base_job": "jobs",
     "make_fine_tuning_job": "jobs",
+    "make_growth_job": "jobs",
     "make_job": "jobs",
     "register": "jobs",
     "run_job": "worker",
@@ -31,6 +39,7 @@ __all__ = [
     "learn_from_articles",
     "make_base_job",
     "make_fine_tuning_job",
+    "make_growth_job",
     "make_job",
     "register",
     "run_job",

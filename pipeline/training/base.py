@@ -104,6 +104,25 @@ def token_vectors(encoder: QuerySide, dense: DenseEncoder, progress: Progress = 
     return rows
 
 
+def grown_base(
+    start: Path, words: Sequence[str], texts: Sequence[str], output: Path, facts: dict[str, Any],
+    progress: Progress = silent,
+) -> Path:  # fmt: skip
+    """The base in ``start`` with ``words`` (`pipeline.training.vocabulary.new_tokens`) as tokens behind the old ones:
+    the same dense encoder, so kept vectors stay, and term statistics of ``texts``. Their rows are learned like all
+    others."""
+    old = Encoder.load(start)
+    tokenizer = vocabulary.build_tokenizer([*old.vocabulary, *words], QUERY_TOKENS)
+    encoder = Encoder(old.dense, tokenizer, encoding=old.encoding, facts=facts)
+    encoder.know(corpus_statistics(encoder, texts))
+    rows = token_vectors(encoder, old.dense, progress)
+    never = np.full(len(rows), np.inf, np.float32)
+    encoder.table = QueryTable(rows, np.zeros(old.dense.width, np.float32), never, 0.0)
+    card = {"kind": "base", **facts, "new": list(words), "tokens": len(rows)}
+    encoder.save(output, {"card.json": as_json(card)})
+    return output
+
+
 def fine_tuned_base(
     training_set: Path, start: Path, output: Path, settings: TrainingConfig, work: Path,
     facts: dict[str, Any], progress: Progress = silent,

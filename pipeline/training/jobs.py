@@ -25,9 +25,12 @@ from pipeline.store.models import Model
 from pipeline.store.vectors import SumsRow
 from pipeline.text.words import key as analyser
 from pipeline.training import keywords
+from pipeline.training.vocabulary import new_tokens
 from pipeline.training.worker import JOB_FORMAT, JobResult, read_job, run_job
 from pipeline.vectors import DenseVectors, text_key
 
+MOST_TOKENS = 32_000
+"""Tokens of a grown vocabulary at most: OpenSearch's SEISMIC takes 32,768."""
 BASE_TEXTS = 50_000
 """Newest texts that a base is built from at most."""
 
@@ -48,6 +51,27 @@ def make_base_job(ctx: Context, as_of: AsOf | None = None) -> str:
         "encoder": ctx.config.encoder.model_dump(mode="json"),
         "as_of": {"day": as_of.day.isoformat()},
     }
+    return ctx.artifacts.put_json(job, "job", "job.json")
+
+
+def make_growth_job(ctx: Context, as_of: AsOf | None = None) -> str:
+    """The job of growing the base by the words of the newest trends that it cuts into pieces; its result is a base
+    that replaces it, with the same dense encoder.
+
+    Raises BadInputError where no trending word needs a token.
+    """
+    from pipeline.encoder.vocabulary import Vocabulary
+
+    as_of = as_of or AsOf(today(), ctx.store.settle())
+    with ctx.store.begin() as conn:
+        base = _base(models.base(conn))
+        trending = datasets.trending_words(conn, as_of)
+    names = Vocabulary.read(ctx.artifacts.get(base.artifact)).names
+    words = new_tokens([*trending.new, *trending.trending], names, MOST_TOKENS)
+    if not words:
+        raise BadInputError(f"no trending word of {as_of.day} needs a token of its own: the base stays as it is")
+    described = read_job(ctx.artifacts, make_base_job(ctx, as_of))
+    job = described | {"kind": "grow", "start": base.artifact, "words": words}
     return ctx.artifacts.put_json(job, "job", "job.json")
 
 

@@ -49,6 +49,22 @@ def normalise(text: str) -> str:
     return unicodedata.normalize("NFC", text).lower()
 
 
+def is_token(word: str) -> bool:
+    """Whether a normalised word can be a token: letters and digits without a break, two at least, no hanja."""
+    return len(word) > 1 and _WORD.fullmatch(word) is not None and not any(is_hanja(char) for char in word)
+
+
+def new_tokens(words: Sequence[str], tokens: Sequence[str], size: int) -> list[str]:
+    """Those of ``words`` that a vocabulary cuts into pieces and could have as tokens, in their order, while there are
+    no more than ``size`` tokens. Phrases, hanja and signs stay as they are."""
+    known, made = set(tokens), list[str]()
+    for word in map(normalise, words):
+        if len(tokens) + len(made) < size and word not in known and is_token(word):
+            known.add(word)
+            made.append(word)
+    return made
+
+
 def count_words(texts: Iterable[str]) -> Counter[str]:
     """How often each word occurs: runs of letters and digits, normalised, hanja left out."""
     counts: Counter[str] = Counter()

@@ -55,7 +55,8 @@ def run_job(artifacts: Artifacts, job: str, progress: Progress = silent) -> JobR
     """Run a job (see `pipeline.training.make_job`); at once when it was run here before.
 
     For a training: the dense vectors of all texts that have none, the sums of the new articles, the table, the model.
-    For a base: builds it. For a fine-tuning: a base with another dense encoder. Two at once: the second waits.
+    For a base: builds it. For a fine-tuning or a growth: a base with another dense encoder, or with more tokens.
+    Two at once: the second waits.
     """
     described = read_job(artifacts, job)
     work = state_folder() / "work" / job
@@ -66,7 +67,9 @@ def run_job(artifacts: Artifacts, job: str, progress: Progress = silent) -> JobR
             if all(artifacts.has(name) for name in (result.model, *result.dense, result.sums) if name):
                 return result
         began = time.monotonic()
-        run = {"base": _run_base, "train": _run_training, "fine-tune": _run_fine_tuning}[described["kind"]]
+        run = {"base": _run_base, "train": _run_training, "fine-tune": _run_fine_tuning, "grow": _run_growth}[
+            described["kind"]
+        ]
         result = run(artifacts, described, work, progress)
         result.card["seconds"] = round(time.monotonic() - began, 1)
         unfinished = done.with_suffix(".partial")
@@ -84,7 +87,7 @@ def read_job(artifacts: Artifacts, job: str) -> dict[str, Any]:
     if not path.exists():
         raise BadInputError(f"artifact {job} is not a job: make one with `garam retrain`")
     described: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    if described.get("kind") not in ("base", "train", "fine-tune") or described.get("format") != JOB_FORMAT:
+    if described.get("kind") not in ("base", "train", "fine-tune", "grow") or described.get("format") != JOB_FORMAT:
         raise BadInputError(f"job {job} was written by another version of Garam: make it again")
     return described
 
@@ -103,6 +106,16 @@ def _run_base(artifacts: Artifacts, job: dict[str, Any], work: Path, progress: P
 
     texts = Corpus.read(artifacts.get(job["texts"])).texts
     folder = build_base(texts, work / "base", EncoderConfig.model_validate(job["encoder"]), progress)
+    return JobResult(artifacts.put(folder, "base"), card={"kind": "base"})
+
+
+def _run_growth(artifacts: Artifacts, job: dict[str, Any], work: Path, progress: Progress) -> JobResult:
+    """A base with more tokens and the same dense encoder: its sums are made anew, its dense vectors stay."""
+    from pipeline.training.base import grown_base
+
+    texts = Corpus.read(artifacts.get(job["texts"])).texts
+    facts = {name: job[name] for name in ("start", "as_of")}
+    folder = grown_base(artifacts.get(job["start"]), job["words"], texts, work / "base", facts, progress)
     return JobResult(artifacts.put(folder, "base"), card={"kind": "base"})
 
 

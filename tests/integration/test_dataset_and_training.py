@@ -17,12 +17,21 @@ from pipeline.config import Config
 from pipeline.dataset import build
 from pipeline.dataset.passages import normalised
 from pipeline.encoder import Encoder
+from pipeline.errors import BadInputError
 from pipeline.kept import read_kept
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import datasets, models
 from pipeline.store import vectors as vector_rows
-from pipeline.store.schema import articles, generations, query_sets, training_sets
-from pipeline.training import make_job, register, run_job
+from pipeline.store.schema import (
+    articles,
+    counting_versions,
+    generations,
+    query_sets,
+    statistics,
+    training_sets,
+    trends,
+)
+from pipeline.training import make_growth_job, make_job, register, run_job
 from pipeline.training.learning import sums_of
 from pipeline.training.sums import Sums
 from tests.temporal_data import Given, open_context, put_articles
@@ -270,3 +279,34 @@ def test_the_next_round_starts_from_the_head_and_a_backfill_never_from_its_futur
 
 def parent_of(ctx, job):
     return described(ctx, job)["parent"]
+
+
+def test_the_base_grows_by_trending_words_that_it_cuts_into_pieces(ctx, tmp_path):
+    base = put_base(ctx, tmp_path / "base")
+    with pytest.raises(BadInputError, match="no trending word"):
+        make_growth_job(ctx)
+    now = as_of(ctx)
+    with ctx.store.begin() as conn:
+        version = conn.execute(
+            sa.insert(counting_versions)
+            .values(level="token", key=base.vocabulary_hash)
+            .returning(counting_versions.c.id)
+        ).scalar_one()
+        row = {"day": now.day, "known_by": now.known_by, "token_version_id": version, "word_version_id": version}
+        row |= {"config_hash": "", "content_hash": "", "arrays": b""}
+        made = conn.execute(sa.insert(statistics).values(row).returning(statistics.c.id)).scalar_one()
+        for rank, (word, is_new) in enumerate([("금리", False), ("하하호호", True), ("하하호호 발표", True)], 1):
+            trend = {"statistics_id": made, "rank": rank, "word": word, "is_new": is_new, "evidence": {}}
+            conn.execute(sa.insert(trends).values(trend | {"z": 9.0, "q_value": 0.0}))
+    job = make_growth_job(ctx)
+    assert described(ctx, job)["words"] == ["하하호호"]
+    grown_id = register(ctx, job, run_job(ctx.artifacts, job))
+    with ctx.store.begin() as conn:
+        grown = models.base(conn)
+    assert grown.id == grown_id
+    assert (grown.kind, grown.card["new"]) == ("base", ["하하호호"])
+    assert grown.vocabulary_hash != base.vocabulary_hash
+    # It is learned over like any base: from sums of its own, over the vectors that are there.
+    first = make_job(ctx, build(ctx, as_of(ctx)))
+    assert described(ctx, first)["base"] == grown.artifact
+    register(ctx, first, run_job(ctx.artifacts, first))

@@ -146,3 +146,24 @@ def test_other_dense_encoders_bring_their_pooling_and_prefixes(tmp_path: Path) -
         building.dense_encoder(settings(tmp_path))
     assert (tmp_path / "d" / "model.safetensors").exists()
     assert not (tmp_path / "d" / TRANSFORMER_MODULE).exists()
+
+
+def test_words_get_tokens_of_their_own_and_the_dense_encoder_stays(folder: Path) -> None:
+    old = Encoder.load(folder)
+    words = vocabulary.new_tokens(
+        ["코로나19", "신천지 교회", "AI", "大選", "정상회의", "코로나19"], old.vocabulary, 32_000
+    )
+    assert words == ["코로나19", "정상회의"]
+    assert vocabulary.new_tokens(["코로나19", "정상회의"], old.vocabulary, len(old.vocabulary) + 1) == ["코로나19"]
+    place = building.grown_base(
+        folder, words, [*PASSAGES, "코로나19가 퍼졌다"], folder.parent / "grown", {"start": "x"}
+    )
+    grown = Encoder.load(place)
+    assert len(old.tokenizer.tokenize("코로나19")) > 1
+    assert grown.tokenizer.tokenize("코로나19가") == ["코로나19", "가"]
+    assert grown.vocabulary == [*old.vocabulary, *words]
+    assert grown.vocabulary_hash != old.vocabulary_hash
+    assert grown.dense_identity == old.dense_identity
+    assert grown.table is not None
+    assert grown.table.rows[-2:].any()
+    assert json.loads((place / "card.json").read_text())["new"] == words
