@@ -152,7 +152,12 @@ def _metrics(rounds: Sequence[dict[str, Any]]) -> Table:
         number = header in (*METRICS, "active terms")
         table.add_column(header, justify="right" if number else "left", no_wrap=True)
     for name, one in zip(("first", "second"), rounds, strict=False):
-        names = {"bm25": "BM25 (nori)", "candidate": f"{name} model", "champion": "first model, in service"}
+        names = {
+            "bm25": "BM25 (nori)",
+            "floor": f"{name} model's lexical floor",
+            "candidate": f"{name} model",
+            "champion": "first model, in service",
+        }
         for set_name, systems in one["sets"].items():
             for system, row in systems.items():
                 terms = row["active_terms"]
