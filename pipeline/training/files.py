@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.artifacts import content_hash
 from pipeline.config import Config
 from pipeline.encoder import Encoder
-from pipeline.errors import BadInputError
+from pipeline.errors import BadInputError, UsageError
 from pipeline.progress import Progress, silent
 from pipeline.training.base import build_base
 from pipeline.training.learning import Learned, Recent, learn
 from pipeline.training.worker import encode_in_parts, save, total_of, write_sums
-from pipeline.vectors import KeptVectors
+from pipeline.vectors import KeptVectors, text_key
 
 
 class LearnedArticle(Protocol):
@@ -41,14 +42,14 @@ def learn_from_articles(
 
     ``base`` is a base's folder; without one it is built from the articles in ``work``, where the sums of the days and
     the vectors of the newest texts are kept, too: the same call after a kill goes on from there. Raises BadInputError
-    where there is too little to learn from.
+    where there is too little to learn from, UsageError where ``work`` is of other articles or settings.
     """
     settings = config.training
     rows = [(article, text) for article in articles if (text := config.encoder.document_text(article.text))]
     different = {text: article for article, text in rows}
     if len(different) < 2:
         raise BadInputError(f"there are {len(different)} different articles: learning needs many more")
-    work.mkdir(parents=True, exist_ok=True)
+    _same_training(work, [*different], base, config)
     place = base or build_base([text for _, text in rows], work / "base", config.encoder, progress)
     encoder = Encoder.load(place)
     by_day: dict[str, list[str]] = {}
@@ -67,3 +68,14 @@ def learn_from_articles(
     card = {"kind": "trained", "base": str(place), "config": settings.model_dump(mode="json"), **learned.report}
     save(encoder, output, card)
     return learned
+
+
+def _same_training(work: Path, texts: Sequence[str], base: Path | None, config: Config) -> None:
+    """Make ``work`` this training's; UsageError where it is another's."""
+    settings = config.hash_of("encoder", "training")
+    identity = content_hash([settings, str(base) if base else None, [text_key(text) for text in texts]])
+    work.mkdir(parents=True, exist_ok=True)
+    mark = work / "identity.txt"
+    if mark.exists() and mark.read_text("utf-8") != identity:
+        raise UsageError(f"{work} belongs to a training of other articles or settings: delete it and start again")
+    mark.write_text(identity, "utf-8")

@@ -56,6 +56,24 @@ def test_a_file_becomes_a_model(corpus, tmp_path, capsys):
     assert main([*command, "--resume"]) == 0
 
 
+def test_what_a_kill_left_goes_on_only_with_the_same_articles_and_settings(corpus, tmp_path, capsys, monkeypatch):
+    tiny_encoder(tmp_path / "base", gain=0.0)
+    command = ["--config", str(tmp_path / "config.yaml"), "--corpus", str(corpus), "--base", str(tmp_path / "base")]
+    command += ["--output", str(tmp_path / "m")]
+    with monkeypatch.context() as killed:
+        killed.setattr("pipeline.training.files.learn", lambda *_, **__: pytest.exit("killed"))
+        with pytest.raises(pytest.exit.Exception):
+            main(command)
+    sums = sorted((tmp_path / ".m.work" / "sums").iterdir())
+    before = [day.stat().st_ino for day in sums]
+    assert main([*command, "--resume", "--seed", "99"]) == 2
+    assert "other articles or settings" in capsys.readouterr().err
+    with monkeypatch.context() as watched:
+        watched.setattr("pipeline.training.learning.sums_of", lambda *_: pytest.fail("the sums are there"))
+        assert [day.stat().st_ino for day in sums] == before
+        assert main([*command, "--resume"]) == 0
+
+
 def test_the_dense_encoder_is_fine_tuned_first_where_asked(corpus, tmp_path):
     base = tiny_encoder(tmp_path / "base", gain=0.0)
     command = ["--config", str(tmp_path / "config.yaml"), "--corpus", str(corpus), "--base", str(tmp_path / "base")]
