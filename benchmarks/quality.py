@@ -115,6 +115,8 @@ def judged_set(name: str, articles: Sequence[Article], options: argparse.Namespa
     if half:
         kept = {d for d, t in title_of.items() if int(hashlib.sha256(t.encode()).hexdigest()[5], 16) % 2 == int(half)}
         queries = QuerySet(queries.name, [q for q in queries.queries if kept.issuperset(q.relevant)])
+    if not queries.queries:
+        raise SystemExit(f"{name} has no queries")
     others = random.Random(8).sample(list(articles), min(options.among, len(articles)))
     ids = [*corpus.ids, *(a.name for a in others)]
     texts = [config.encoder.document_text(text) for text in [*corpus.texts, *(a.text for a in others)]]
@@ -203,11 +205,11 @@ def measure(one: Set, base: Encoder, models: dict[str, QueryTable], own: Sums | 
     difference = result.differences("model", "floor")
     low, high = interval(difference)
     means = {name: result.mean(name) for name in result.values}
-    ceiling = max(means["dense"], means["floor+dense"])
+    gap = max(means["dense"], means["floor+dense"]) - means["floor"]
     return {
         "set": one.queries.name, "queries": len(texts), "documents": len(corpus), "ndcg@10": means,
         "model - floor": [difference.mean, low, high],
-        "gap won back": (means["model"] - means["floor"]) / (ceiling - means["floor"]),
+        "gap won back": (means["model"] - means["floor"]) / gap if gap > 0 else 0.0,
         "terms": result.costs["model"].active_terms,
     }  # fmt: skip
 
