@@ -100,7 +100,7 @@ def _level(z: float | None, rise: float, config: TemporalConfig) -> tuple[str, s
     moved = z is not None and z > config.drift_alarm_z
     longer = rise > config.drift_alarm_fertility
     if longer:
-        return "alarm", f"words need {rise:.1%} more tokens than before: think of a new vocabulary (`garam base --grow`)"
+        return "alarm", f"words need {rise:.1%} more tokens: think of a new vocabulary (`garam base --grow`)"
     if moved:
         return "watch", f"the language moved {z:.1f} standard deviations more than usual"
     if z is None:
