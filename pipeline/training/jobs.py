@@ -14,7 +14,7 @@ from pipeline.asof import AsOf, today
 from pipeline.context import Context
 from pipeline.encoder.encoding import Encoding
 from pipeline.errors import BadInputError, ConfigError
-from pipeline.kept import read_kept
+from pipeline.kept import encoding_of, read_kept
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import articles as article_rows
@@ -112,12 +112,12 @@ def make_job(ctx: Context, training_set_id: int) -> str:
         known = models.all_models(conn)
         anchor = datasets.anchor(conn)
     corpora = [QuerySet.read(ctx.artifacts.get(name)).corpus or name for name in query_sets]
-    facts = _facts(ctx.artifacts, base.artifact)
+    identity, encoding = _encoding(ctx, base)
     reader = _Reader(
         ctx,
         row.as_of,
-        Encoding(**facts["encoding"]),
-        _identity(facts),
+        encoding,
+        identity,
         first_held_out=dt.date.fromisoformat(row.report["first_held_out_day"]),
         never={int(number) for number in anchor.report["held_out"]} if anchor else set(),
     )
@@ -135,11 +135,11 @@ def make_job(ctx: Context, training_set_id: int) -> str:
         "sums": sums,
         "sums_recipe": recipe,
         "new": new,
-        "dense": _kept(ctx, _identity(facts)),
+        "dense": _kept(ctx, identity),
         "parent": _parent(known, base, row.as_of).artifact,
         "base": base.artifact,
         "champion": champion.artifact if champion else None,
-        "champion_dense": _kept(ctx, _identity(_facts(ctx.artifacts, champion.artifact))) if champion else [],
+        "champion_dense": _kept(ctx, _encoding(ctx, champion)[0]) if champion else [],
         "training": ctx.config.training.model_dump(mode="json"),
         "as_of": {"day": row.day.isoformat(), "known_by": row.known_by.isoformat()},
         "training_set_id": row.id,
@@ -323,9 +323,12 @@ def _kept(ctx: Context, identity: str) -> list[str]:
         return [row.artifact for row in vector_rows.dense(conn, identity)]
 
 
-def _identity(facts: dict[str, Any]) -> str:
-    """What kept vectors are named after (`Encoder.dense_identity`), of a model's ``garam.json``."""
-    return f"{facts['dense']}-w{facts['encoding']['window_chars']}"
+def _encoding(ctx: Context, model: Model) -> tuple[str, Encoding]:
+    """What a model's dense vectors are kept by, and how it encodes; ConfigError for one of another version."""
+    known = encoding_of(ctx.artifacts.get(model.artifact))
+    if known is None:
+        raise ConfigError(f"model {model.id} was made by another version of Garam: build the base again")
+    return known
 
 
 def _facts(artifacts: Artifacts, model: str) -> dict[str, Any]:
