@@ -117,13 +117,15 @@ class DenseEncoder:
         (folder / FILE).write_text(json.dumps(self.settings.__dict__, ensure_ascii=False), "utf-8")
 
     # ------------------------------------------------------------------ text to vectors
-    def tokens(self, texts: Sequence[str], kind: Literal["query", "passage"]) -> list[list[int]]:
-        """Token ids of each text behind its prefix, with special tokens, cut at ``max_tokens``."""
+    def tokens(
+        self, texts: Sequence[str], kind: Literal["query", "passage"], most: int | None = None
+    ) -> list[list[int]]:
+        """Token ids of each text behind its prefix, with special tokens, cut at ``most``, else at ``max_tokens``."""
         if not texts:
             return []
         prefix = self.settings.query_prefix if kind == "query" else self.settings.passage_prefix
         encoded = self.tokenizer(
-            [prefix + text for text in texts], truncation=True, max_length=self.max_tokens,
+            [prefix + text for text in texts], truncation=True, max_length=most or self.max_tokens,
             return_attention_mask=False, return_token_type_ids=False,
         )  # fmt: skip
         ids: list[list[int]] = encoded["input_ids"]

@@ -62,12 +62,7 @@ class Student:
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of passages behind their prefix, with special tokens, cut at the training's ``max_length``."""
-        encoded = self.dense.tokenizer(
-            [self.dense.settings.passage_prefix + text for text in texts], truncation=True, max_length=self._length,
-            return_attention_mask=False, return_token_type_ids=False,
-        )  # fmt: skip
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
+        return self.dense.tokens(texts, "passage", self._length)
 
     def micro_batches(self, tokens: Sequence[Sequence[int]]) -> list[list[int]]:
         """Positions in groups of ``micro_batch`` of about equal length, longest first, a group for every process."""
