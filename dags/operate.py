@@ -67,16 +67,31 @@ def operate() -> None:
     def choose() -> str:
         """The form's action."""
         action = str(get_current_context()["params"]["action"])
-        return "write_base_job" if action in ("build_base", "grow_base", "fine_tune") else action
+        if action in ("build_base", "grow_base", "fine_tune"):
+            return "write_base_job"
+        return "find_live" if action == "rollback" else action
 
     @task
-    def rollback() -> int:
+    def find_live() -> int:
+        """The generation to roll back from, named once: a retry of the next task is no second rollback."""
+        from pipeline import serving
+
+        with garam() as ctx:
+            live = serving.live(ctx)
+        if live is None:
+            from airflow.sdk.exceptions import AirflowFailException
+
+            raise AirflowFailException("nothing is deployed yet: there is nothing to roll back from")
+        return live.id
+
+    @task
+    def rollback(generation: int) -> int:
         """One alias call back; pauses automatic promotion."""
         from pipeline import serving
 
         with garam() as ctx:
-            reason = get_current_context()["params"]["reason"] or "asked for in Airflow"
-            return serving.rollback(ctx, actor=_actor(), reason=reason)
+            reason = get_current_context()["params"]["reason"] or "requested in Airflow"
+            return serving.rollback(ctx, actor=_actor(), reason=reason, away_from=generation)
 
     @task
     def resume() -> None:
@@ -165,7 +180,9 @@ def operate() -> None:
 
     base_job = write_base_job()
     register_base(base_job, run_base_job(base_job))
-    choose() >> [rollback(), resume(), rebuild(), deploy(), import_archive(), forget(), rederive(), prune(), base_job]
+    live = find_live()
+    rollback(live)
+    choose() >> [live, resume(), rebuild(), deploy(), import_archive(), forget(), rederive(), prune(), base_job]
 
 
 operate()

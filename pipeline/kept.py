@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.context import Context
 from pipeline.encoder.encoding import Encoding
 from pipeline.encoder.vocabulary import MANIFEST
+from pipeline.store import news
 from pipeline.store import vectors as rows
 from pipeline.vectors import DenseVectors, KeptVectors, to_merge
 
@@ -27,14 +28,18 @@ def read_kept(ctx: Context, encoder: str) -> KeptVectors:
     return KeptVectors(encoder, (DenseVectors.read(ctx.artifacts.get(n)) for n in names if ctx.artifacts.has(n)))
 
 
-def keep(ctx: Context, vectors: DenseVectors) -> str:
+def keep(ctx: Context, vectors: DenseVectors) -> str | None:
     """Store vectors and enter them, with those of small artifacts once there are many; the artifact's name.
 
     A crawl keeps a few hundred every half hour: without putting them together a reader would open thousands of files.
+    Texts that were removed since they were encoded are left out; None where no other is there.
     """
     with ctx.store.lock(LOCK):
         with ctx.store.begin() as conn:
+            vectors = vectors.without(news.removed_among(conn, vectors.keys))
             sizes = {row.artifact: row.texts for row in rows.dense(conn, vectors.encoder)}
+        if not vectors.keys:
+            return None
         merged = to_merge({name: texts for name, texts in sizes.items() if ctx.artifacts.has(name)})
         whole = DenseVectors.join([*(DenseVectors.read(ctx.artifacts.get(name)) for name in merged), vectors])
         with ctx.artifacts.scratch() as folder:
@@ -43,6 +48,34 @@ def keep(ctx: Context, vectors: DenseVectors) -> str:
         with ctx.store.begin() as conn:
             rows.add_dense(conn, whole.encoder, name, len(whole.keys), replaces=merged)
     return name
+
+
+def enter(ctx: Context, artifact: str) -> None:
+    """Enter an artifact of dense vectors that a worker made, without texts that were removed meanwhile.
+
+    The caller holds `LOCK`.
+    """
+    vectors = DenseVectors.read(ctx.artifacts.get(artifact))
+    with ctx.store.begin() as conn:
+        removed = news.removed_among(conn, vectors.keys)
+        if not removed:
+            rows.add_dense(conn, vectors.encoder, artifact, len(vectors.keys))
+    if removed:
+        replace(ctx, artifact, vectors.without(removed))
+
+
+def replace(ctx: Context, artifact: str, vectors: DenseVectors) -> None:
+    """Enter the vectors instead of an artifact that has more, and remove it. The caller holds `LOCK`."""
+    name = None
+    if vectors.keys:
+        with ctx.artifacts.scratch() as folder:
+            vectors.write(folder / "dense")
+            name = ctx.artifacts.put(folder / "dense", "dense")
+    with ctx.store.begin() as conn:
+        if name is not None:
+            rows.add_dense(conn, vectors.encoder, name, len(vectors.keys))
+        rows.drop_dense(conn, [artifact])
+    ctx.artifacts.remove(artifact)
 
 
 def lacking(encoder: Encoder, kept: KeptVectors, texts: Iterable[str]) -> list[str]:

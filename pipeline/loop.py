@@ -155,10 +155,9 @@ def forget(ctx: Context, url: str, reason: str = "", *, erase: bool = False) -> 
     from pipeline import news, retention
 
     keys = retention.text_keys(ctx, news.address(url))
-    # First, for without its words nobody can tell which vectors are its own; and again, for some may be new by then.
-    vectors = retention.forget_vectors(ctx, [], keys)
-    report = news.forget(ctx, url, reason=reason)
-    vectors += retention.forget_vectors(ctx, report.ids, keys)
+    report = news.forget(ctx, url, reason=reason, text_keys=keys)
+    # After the removal is known: whoever enters vectors from then on leaves out those of removed texts.
+    vectors = retention.forget_vectors(ctx, report.ids, keys)
     indexed = serving.forget(ctx, report.url)
     holding, erased = retention.holding(ctx, report.ids, keys), list[str]()
     if erase:

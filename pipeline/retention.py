@@ -14,7 +14,7 @@ from pipeline import serving
 from pipeline.artifacts import Artifacts
 from pipeline.context import Context
 from pipeline.encoder.encoding import cut
-from pipeline.kept import LOCK, encoding_of
+from pipeline.kept import LOCK, encoding_of, replace
 from pipeline.store import datasets, feeds, models, news, retention
 from pipeline.store import vectors as vector_rows
 from pipeline.vectors import DenseVectors, text_key
@@ -93,16 +93,16 @@ def _with_what_they_name(artifacts: Artifacts, names: Iterable[str]) -> set[str]
 
 
 def text_keys(ctx: Context, url: str) -> set[str]:
-    """What the texts of an article are called where texts are named by their content; none once it was removed.
+    """Hashes of the texts of an article, as they are and as they were when it was removed.
 
     Texts are cut by the configuration or by a model's own encoding, so there is a key for each.
     """
     with ctx.store.begin() as conn:
-        texts = news.texts_of(conn, url)
+        texts, removed = news.texts_of(conn, url), news.removed_text_keys(conn, url)
         artifacts = [model.artifact for model in models.all_models(conn)] if texts else []
     saved = [encoding_of(ctx.artifacts.get(name)) for name in artifacts if ctx.artifacts.has(name)]
     sizes = {ctx.config.encoder.max_chars, *(one[1].max_chars for one in saved if one is not None)}
-    return {text_key(cut(text, size)) for text in texts for size in sizes}
+    return removed | {text_key(cut(text, size)) for text in texts for size in sizes}
 
 
 def forget_vectors(ctx: Context, article_ids: Iterable[int], keys: Iterable[str]) -> list[str]:
@@ -122,26 +122,13 @@ def forget_vectors(ctx: Context, article_ids: Iterable[int], keys: Iterable[str]
             vectors = DenseVectors.read(ctx.artifacts.get(row.artifact))
             if unwanted.isdisjoint(vectors.keys):
                 continue
-            _replace(ctx, row, vectors.without(unwanted))
+            replace(ctx, row.artifact, vectors.without(unwanted))
             gone.append(row.artifact)
         with ctx.store.begin() as conn:
             sums = vector_rows.drop_sums_of(conn, list(article_ids))
         for name in sums:
             ctx.artifacts.remove(name)
     return gone + sums
-
-
-def _replace(ctx: Context, row: vector_rows.DenseRow, rest: DenseVectors) -> None:
-    """Enter what is left of an artifact of dense vectors instead of it."""
-    with ctx.artifacts.scratch() as folder:
-        rest.write(folder / "dense")
-        name = ctx.artifacts.put(folder / "dense", "dense") if rest.keys else None
-    with ctx.store.begin() as conn:
-        if name is None:
-            vector_rows.drop_dense(conn, [row.artifact])
-        else:
-            vector_rows.add_dense(conn, row.encoder, name, len(rest.keys), replaces=[row.artifact])
-    ctx.artifacts.remove(row.artifact)
 
 
 def holding(ctx: Context, article_ids: Iterable[int], keys: Iterable[str] = ()) -> list[str]:

@@ -268,12 +268,6 @@ def _negatives(settings: DatasetConfig, work: _Work, progress: Progress) -> None
 
 def _report(articles: Sequence[TrainingArticle], chosen: Sequence[TrainingArticle], work: _Work) -> dict[str, Any]:
     kinds = Counter(example["kind"] for example in work.examples)
-    shown: dict[str, list[dict[str, str]]] = {}
-    texts = {passage["id"]: passage["text"] for passage in work.passages}
-    for example in work.examples:
-        rows = shown.setdefault(example["kind"], [])
-        if len(rows) < 3:
-            rows.append({"query": example["query"], "passage": texts[example["positive"]][:200]})
     return {
         "articles": len(articles),
         "articles_used": len(chosen),
@@ -284,5 +278,4 @@ def _report(articles: Sequence[TrainingArticle], chosen: Sequence[TrainingArticl
         "random_negatives": sum(len(e["random"]) for e in work.examples),
         "months": dict(sorted(Counter(a.day.strftime("%Y-%m") for a in chosen).items())),
         "refused": dict(sorted(work.refused.items())),
-        "shown": shown,
     }

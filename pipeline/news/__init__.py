@@ -6,7 +6,7 @@ The entry points of the stage. What they need is imported when they are called: 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -64,14 +64,15 @@ def load_korean_news_with_dates(
     return work(source, format=format, since=since, until=until)
 
 
-def forget(ctx: Context, url: str, *, reason: str = "") -> ForgetReport:
+def forget(ctx: Context, url: str, *, reason: str = "", text_keys: Collection[str] = ()) -> ForgetReport:
     """Delete the article of an address, its text in kept answers too, and never take it again.
 
-    Any form of the address will do (mobile, AMP, with tracking). UsageError when it is no address.
+    Any form of the address will do (mobile, AMP, with tracking). ``text_keys`` are hashes of its texts, by which
+    artifacts that hold them are found later. UsageError when it is no address.
     """
     from pipeline.news.removal import forget as work
 
-    return work(ctx, url, reason=reason)
+    return work(ctx, url, reason=reason, text_keys=text_keys)
 
 
 def address(url: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Collection
 from urllib.parse import unquote
 
 from pipeline.context import Context
@@ -25,11 +26,11 @@ def address(url: str) -> str:
         ) from error
 
 
-def forget(ctx: Context, url: str, *, reason: str = "") -> ForgetReport:
+def forget(ctx: Context, url: str, *, reason: str = "", text_keys: Collection[str] = ()) -> ForgetReport:
     """See `pipeline.news.forget`."""
     name = address(url)
     with ctx.store.begin() as conn:
-        ids = store_news.remove(conn, name, reason)
+        ids = store_news.remove(conn, name, reason, text_keys)
         copies = store_news.copies(conn, ids)
         needles = _needles([name, *store_feeds.guids(conn, ids)])
         after, erased = 0, 0

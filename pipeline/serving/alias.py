@@ -14,7 +14,7 @@ from pipeline.context import Context
 from pipeline.errors import GaramError, RefusedError
 from pipeline.serving import locks
 from pipeline.serving.recipe import Names
-from pipeline.store import generations
+from pipeline.store import generations, models
 from pipeline.store.generations import Deployment, Generation
 
 LOOP = "loop"
@@ -67,10 +67,13 @@ def _reconcile(ctx: Context) -> Generation | None:
     return current
 
 
+# What becomes of the generation that was live. Only a retired one is a place to go back to: neither the twin that a
+# rebuilt generation replaces, nor one that a person rolled back from.
+_PREVIOUS = {"promote": "retired", "rebuild": "deleted", "rollback": "rolled_back"}
+
+
 def _finish(conn: Connection, deployment: Deployment) -> None:
-    # A rebuilt generation replaces its twin, which is no place to go back to.
-    others = "deleted" if deployment.action == "rebuild" else "retired"
-    generations.go_live(conn, deployment.generation_id, others=others)
+    generations.go_live(conn, deployment.generation_id, previous=_PREVIOUS[deployment.action])
     generations.done(conn, deployment.id)
 
 
@@ -91,24 +94,34 @@ def _move(ctx: Context, generation: Generation, *, action: str, actor: str, reas
             raise RefusedError(f"automatic promotion is paused ({why}): `garam resume` lifts it")
         number = generations.announce(conn, generation.id, action=action, actor=actor, reason=reason)
         if action == "rollback":
-            generations.set_switch(conn, PROMOTION, PAUSED, reason or f"rolled back by {actor}")
+            why = reason or f"rolled back by {actor}"
+            generations.set_switch(conn, PROMOTION, PAUSED, why)
+            previous = generations.live(conn)
+            if previous is not None and previous.model_id != generation.model_id:
+                models.mark_unhealthy(conn, previous.model_id, f"rolled back from: {why}")
     ctx.cluster.point(Names(ctx.config.serving.alias).aliases, generation.index_name)
     with ctx.store.begin() as conn:
         _finish(conn, Deployment(number, generation.id, action, actor, reason, generation.created_at, None))
 
 
-def rollback(ctx: Context, *, actor: str, reason: str) -> int:
-    """Go back to the warm generation that was live before: one alias call; pauses automatic promotion (`resume`).
+def rollback(ctx: Context, *, actor: str, reason: str, away_from: int | None = None) -> int:
+    """Go back from the live generation to the one promoted before it: one alias call. Returns the live generation's id.
 
-    Then that generation catches up with what arrived since. Returns its id. RefusedError where nothing older is warm.
+    Pauses automatic promotion (until `resume`), and takes the model that was rolled back from out of the training line.
+    ``away_from`` names the generation to leave (default: the live one): where it is not live any more, nothing is done,
+    so a retry is not a second rollback. The generation that is live again then catches up with what arrived since.
+    RefusedError where there is no earlier generation to go back to.
     """
     from pipeline.serving.articles import catch_up, remove_unwanted
 
     with ctx.store.lock(locks.SWAP):
         current = _reconcile(ctx)
+        if current is not None and away_from is not None and current.id != away_from:
+            log.warning("generation %s is not live: generation %s is, and stays so", away_from, current.id)
+            return current.id
         with ctx.store.begin() as conn:
             target = generations.before(conn, current) if current else None
-        if target is None or not ctx.cluster.exists(target.index_name):
+        if current is None or target is None or not ctx.cluster.exists(target.index_name):
             raise RefusedError(
                 "there is no earlier generation to go back to: none older than the live one is kept warm"
             )

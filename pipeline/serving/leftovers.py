@@ -43,6 +43,8 @@ def sweep(ctx: Context, *, unfinished: str | None = None) -> PruneReport:
         for generation in generations.with_status(conn, ("building", "ready")):
             if generation.content_hash != unfinished:
                 generations.mark(conn, generation.id, "failed")
+        for generation in generations.with_status(conn, ("rolled_back",)):
+            generations.mark(conn, generation.id, "deleted")
         retired = sorted(
             generations.with_status(conn, ("retired",)), key=lambda one: (one.promoted_at or one.created_at, one.id)
         )

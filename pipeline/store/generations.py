@@ -15,8 +15,8 @@ from pipeline.errors import UsageError
 from pipeline.store.articles import Article, columns
 from pipeline.store.schema import article_versions, articles, deployments, generations, indexed_articles, switches
 
-WARM = ("live", "retired")
-"""States of a generation that can answer a search: behind the alias, or kept to go back to."""
+WARM = ("live", "retired", "rolled_back")
+"""States of a generation whose index is kept up to date: behind the alias, kept to go back to, or rolled back from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Generation:
     index_name: str
     content_hash: str
     query_model: str | None  # id in ML Commons
-    status: str  # building, ready, live, retired, failed, deleted
+    status: str  # building, ready, live, retired, rolled_back, failed, deleted
     settings: dict[str, Any]
     created_at: dt.datetime
     promoted_at: dt.datetime | None
@@ -75,7 +75,10 @@ def with_status(conn: Connection, statuses: Sequence[str]) -> list[Generation]:
 
 
 def before(conn: Connection, generation: Generation) -> Generation | None:
-    """The warm generation that was promoted last before this one: where a rollback goes."""
+    """The generation that was promoted last before this one: where a rollback goes.
+
+    One that was itself rolled back from is passed over: its state is ``rolled_back``, not ``retired``.
+    """
     query = (
         sa.select(*_GENERATION)
         .where(generations.c.status == "retired", generations.c.promoted_at < generation.promoted_at)
@@ -129,17 +132,21 @@ def set_query_model(
     )
 
 
-def go_live(conn: Connection, generation_id: int, *, others: str = "retired") -> None:
-    """Make a generation the live one; the one that was live becomes ``others`` (retired, or deleted)."""
+def go_live(conn: Connection, generation_id: int, *, previous: str = "retired") -> None:
+    """Make a generation the live one; the one that was live gets the state ``previous``.
+
+    A promotion (``previous`` is retired) puts it last in the order that rollbacks follow; a rollback or a rebuild
+    leaves its place in that order as it was.
+    """
     was = conn.execute(
         sa.select(generations.c.id).where(generations.c.status == "live", generations.c.id != generation_id)
     ).scalar_one_or_none()
     if was is not None:
-        mark(conn, was, others)
+        mark(conn, was, previous)
+    now = sa.func.clock_timestamp()
+    promoted_at = now if previous == "retired" else sa.func.coalesce(generations.c.promoted_at, now)
     conn.execute(
-        sa.update(generations)
-        .where(generations.c.id == generation_id)
-        .values(status="live", promoted_at=sa.func.coalesce(generations.c.promoted_at, sa.func.clock_timestamp()))
+        sa.update(generations).where(generations.c.id == generation_id).values(status="live", promoted_at=promoted_at)
     )
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
+from pipeline.asof import AsOf
 from pipeline.errors import UsageError
 from pipeline.store.schema import generations, models
 
@@ -81,12 +82,29 @@ def base(conn: Connection) -> Model | None:
     return _one(conn, sa.select(*_COLUMNS).where(models.c.kind == "base").order_by(models.c.id.desc()).limit(1))
 
 
-def head(conn: Connection, vocabulary_hash: str) -> Model | None:
-    """The newest healthy model of the training line with this vocabulary; the base when nothing was trained yet."""
+def head(conn: Connection, vocabulary_hash: str, as_of: AsOf | None = None) -> Model | None:
+    """The head of the training line: the newest healthy trained model with this vocabulary, else the newest base.
+
+    With an ``as_of``, as it was then: models of earlier days that were known, and unhealthy ones only once that was
+    known. A model is unhealthy when its evaluation says so or a person rolled back from it.
+    """
+    trained = sa.and_(models.c.kind == "trained", models.c.unhealthy_at.is_(None))
+    if as_of is not None:
+        trained = sa.and_(
+            models.c.kind == "trained",
+            sa.or_(models.c.unhealthy_at.is_(None), models.c.unhealthy_at > as_of.known_by),
+            models.c.day < as_of.day,
+            models.c.known_by <= as_of.known_by,
+        )
     query = (
         sa.select(*_COLUMNS)
-        .where(models.c.vocabulary_hash == vocabulary_hash, models.c.unhealthy_at.is_(None))
-        .order_by((models.c.kind == "trained").desc(), models.c.day.desc().nulls_last(), models.c.id.desc())
+        .where(models.c.vocabulary_hash == vocabulary_hash, sa.or_(models.c.kind == "base", trained))
+        .order_by(
+            (models.c.kind == "trained").desc(),
+            models.c.day.desc().nulls_last(),
+            models.c.known_by.desc().nulls_last(),
+            models.c.id.desc(),
+        )
         .limit(1)
     )
     return _one(conn, query)

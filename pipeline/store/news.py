@@ -7,7 +7,7 @@ would have given, and ``first_seen_at`` grows with ``id``. Feeds and polls are i
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -220,15 +220,19 @@ def known_texts(conn: Connection, wanted: Sequence[str]) -> dict[str, str]:
     return dict.fromkeys(never, "") | {row.url: row.text for row in conn.execute(query)}
 
 
-def remove(conn: Connection, url: str, reason: str) -> list[int]:
+def remove(conn: Connection, url: str, reason: str, text_keys: Collection[str] = ()) -> list[int]:
     """Delete the text of an article for good and remember its canonical url; the ids that it had.
+
+    ``text_keys`` are hashes of its texts (`pipeline.vectors.text_key`), remembered beside those of an earlier request.
 
     The row stays without its words, so that nothing computed from it points into the void, and the url is never
     taken again, also when it was not known yet.
     """
     conn.execute(sa.text("SELECT pg_advisory_xact_lock(:k)"), {"k": lock_key(_WRITE_LOCK)})
     now = writing(conn)
-    conn.execute(insert(removals).values(url=url, reason=reason, requested_at=now).on_conflict_do_nothing())
+    keys = sorted({*removed_text_keys(conn, url), *text_keys})
+    statement = insert(removals).values(url=url, reason=reason, requested_at=now, text_keys=keys)
+    conn.execute(statement.on_conflict_do_update(index_elements=["url"], set_={"text_keys": keys}))
     ids = list(conn.scalars(sa.select(articles.c.id).where(articles.c.url == url)))
     for id_ in ids:
         conn.execute(
@@ -244,6 +248,18 @@ def remove(conn: Connection, url: str, reason: str) -> list[int]:
     stories.drop(conn, ids)
     _erase_examples(conn, ids)
     return ids
+
+
+def removed_text_keys(conn: Connection, url: str) -> set[str]:
+    """Hashes of the texts that the article with this canonical url had when it was removed."""
+    query = sa.select(sa.func.unnest(removals.c.text_keys)).where(removals.c.url == url)
+    return set(conn.scalars(query))
+
+
+def removed_among(conn: Connection, text_keys: Collection[str]) -> set[str]:
+    """Which of these hashes are those of removed texts."""
+    every = sa.select(sa.func.unnest(removals.c.text_keys).label("key")).subquery()
+    return set(conn.scalars(sa.select(every.c.key).distinct())) & set(text_keys)
 
 
 def _erase_examples(conn: Connection, ids: Sequence[int]) -> None:

@@ -141,7 +141,14 @@ article_feeds = _table(  # the same article in several feeds
     _text("guid", default=""),
     _time("seen_at"),
 )
-removals = _table("removals", _text("url", unique=True), _text("reason", default=""), _time("requested_at", now=True))
+removals = _table(
+    "removals",
+    _text("url", unique=True),
+    _text("reason", default=""),
+    # Hashes of the removed texts: what artifacts call texts that they name by content, when the texts are gone.
+    sa.Column("text_keys", ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    _time("requested_at", now=True),
+)
 fingerprint_bands = _table(  # locality-sensitive index of the signatures of first tellings
     "fingerprint_bands",
     sa.Column("band", sa.SmallInteger, primary_key=True),
@@ -386,7 +393,7 @@ generations = _table(
     _text("index_name", unique=True),
     _text("content_hash"),
     _text("query_model", nullable=True),  # id in ML Commons
-    _text("status", default="building"),  # building, ready, live, retired, failed, deleted
+    _text("status", default="building"),  # building, ready, live, retired, rolled_back, failed, deleted
     _json("settings"),
     _time("created_at", now=True),
     _time("promoted_at", nullable=True),

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
-from pipeline.store.schema import dense_vectors, learning_sums
+from pipeline.store.schema import articles, dense_vectors, learning_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,13 @@ def sums(conn: Connection, recipe_hash: str) -> list[SumsRow]:
 
 
 def add_sums(conn: Connection, recipe_hash: str, rows: Sequence[SumsRow]) -> None:
-    """Enter statistics; what is there already is left."""
+    """Enter statistics; what is there already is left, and a batch with an article that was removed stays out."""
+    every = {number for row in rows for number in row.article_ids}
+    query = sa.select(articles.c.id).where(articles.c.id.in_(every), articles.c.removed_at.is_not(None))
+    removed = set(conn.scalars(query))
     for row in rows:
+        if not removed.isdisjoint(row.article_ids):
+            continue
         values = {"recipe_hash": recipe_hash, **{name: getattr(row, name) for name in SumsRow.__slots__}}
         conn.execute(insert(learning_sums).values(values).on_conflict_do_nothing())
 

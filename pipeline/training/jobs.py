@@ -14,7 +14,7 @@ from pipeline.asof import AsOf, today
 from pipeline.context import Context
 from pipeline.encoder.encoding import Encoding
 from pipeline.errors import BadInputError, ConfigError
-from pipeline.kept import encoding_of, read_kept
+from pipeline.kept import LOCK, encoding_of, enter, read_kept
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import articles as article_rows
@@ -27,7 +27,7 @@ from pipeline.text.words import key as analyser
 from pipeline.training import keywords
 from pipeline.training.vocabulary import new_tokens
 from pipeline.training.worker import JOB_FORMAT, JobResult, read_job, run_job
-from pipeline.vectors import DenseVectors, text_key
+from pipeline.vectors import text_key
 
 MOST_TOKENS = 32_000
 """Tokens of a grown vocabulary at most: OpenSearch's SEISMIC takes 32,768."""
@@ -109,7 +109,7 @@ def make_job(ctx: Context, training_set_id: int) -> str:
         query_sets = [one.artifact for one in datasets.query_sets_by_id(conn, row.query_set_ids)]
         base = _base(models.base(conn))
         champion = models.champion(conn)
-        known = models.all_models(conn)
+        parent = models.head(conn, base.vocabulary_hash, row.as_of) or base
         anchor = datasets.anchor(conn)
     corpora = [QuerySet.read(ctx.artifacts.get(name)).corpus or name for name in query_sets]
     identity, encoding = _encoding(ctx, base)
@@ -136,7 +136,7 @@ def make_job(ctx: Context, training_set_id: int) -> str:
         "sums_recipe": recipe,
         "new": new,
         "dense": _kept(ctx, identity),
-        "parent": _parent(known, base, row.as_of).artifact,
+        "parent": parent.artifact,
         "base": base.artifact,
         "champion": champion.artifact if champion else None,
         "champion_dense": _kept(ctx, _encoding(ctx, champion)[0]) if champion else [],
@@ -233,26 +233,6 @@ def _base(base: Model | None) -> Model:
     return base
 
 
-def _parent(known: list[Model], base: Model, as_of: AsOf) -> Model:
-    """The head of the training line as the as-of could know it; the base when nothing was trained before.
-
-    A model that was found worse than the champion is passed over: the line goes on from the one before it, at the
-    latest from the champion itself.
-    """
-    line = [
-        (model.day, model.known_by, model.id, model)
-        for model in known
-        if model.kind == "trained"
-        and (model.unhealthy_at is None or model.unhealthy_at > as_of.known_by)
-        and model.vocabulary_hash == base.vocabulary_hash
-        and model.day is not None
-        and model.known_by is not None
-        and model.day < as_of.day
-        and model.known_by <= as_of.known_by
-    ]
-    return max(line, key=lambda entry: entry[:3])[3] if line else base
-
-
 def register(ctx: Context, job: str, result: JobResult) -> int:
     """The id of the model that a job made; the same model is registered once, whoever asks how often."""
     described = read_job(ctx.artifacts, job)
@@ -263,25 +243,28 @@ def register(ctx: Context, job: str, result: JobResult) -> int:
     if described["kind"] != "train":
         with ctx.store.begin() as conn:
             return models.register(conn, artifact=result.model, kind="base", vocabulary_hash=vocabulary_hash, card=card)
-    dense = [(DenseVectors.read(ctx.artifacts.get(name)), name) for name in result.dense]
     sums = _sums_rows(ctx.artifacts, described, result)
-    with ctx.store.begin() as conn:
-        for part, name in dense:
-            vector_rows.add_dense(conn, part.encoder, name, len(part.keys))
-        vector_rows.drop_dense(conn, [name for name in result.replaces if name not in result.dense])
-        vector_rows.add_sums(conn, described["sums_recipe"], sums)
-        parent = next(m for m in models.all_models(conn) if m.artifact == described["parent"])
-        return models.register(
-            conn,
-            artifact=result.model,
-            kind="trained",
-            vocabulary_hash=vocabulary_hash,
-            card=card,
-            parent_id=parent.id,
-            training_set_id=described["training_set_id"],
-            day=dt.date.fromisoformat(described["as_of"]["day"]),
-            known_by=dt.datetime.fromisoformat(described["as_of"]["known_by"]),
-        )
+    # Under the lock, a removal of an article either is seen here or sees what is entered here.
+    with ctx.store.lock(LOCK):
+        with ctx.store.begin() as conn:
+            vector_rows.drop_dense(conn, [name for name in result.replaces if name not in result.dense])
+            vector_rows.add_sums(conn, described["sums_recipe"], sums)
+            parent = next(m for m in models.all_models(conn) if m.artifact == described["parent"])
+            model_id = models.register(
+                conn,
+                artifact=result.model,
+                kind="trained",
+                vocabulary_hash=vocabulary_hash,
+                card=card,
+                parent_id=parent.id,
+                training_set_id=described["training_set_id"],
+                day=dt.date.fromisoformat(described["as_of"]["day"]),
+                known_by=dt.datetime.fromisoformat(described["as_of"]["known_by"]),
+            )
+        for name in result.dense:
+            if ctx.artifacts.has(name):  # else an earlier call replaced it
+                enter(ctx, name)
+    return model_id
 
 
 def _sums_rows(artifacts: Artifacts, described: dict[str, Any], result: JobResult) -> list[SumsRow]:

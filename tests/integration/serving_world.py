@@ -19,7 +19,7 @@ from pipeline.config.serving import ServingConfig
 from pipeline.config.storage import StorageConfig
 from pipeline.context import Context
 from pipeline.kept import keep
-from pipeline.store import evaluations, models, schema
+from pipeline.store import evaluations, generations, models, schema
 from tests.tiny import tiny_encoder
 
 WORDS = ["코로나19 확진자", "한국은행 기준금리", "축구 대표팀", "태풍 폭우", "삼성 반도체", "국회 선거", "학교 개학"]
@@ -183,7 +183,7 @@ class World:
             rows = conn.execute(sa.select(schema.generations)).mappings().all()
             undone = conn.execute(sa.select(sa.func.count()).where(schema.deployments.c.done_at.is_(None))).scalar_one()
         live = [row for row in rows if row["status"] == "live"]
-        warm = [row for row in rows if row["status"] in ("live", "retired")]
+        warm = [row for row in rows if row["status"] in generations.WARM]
         assert len(live) == 1
         assert not undone
         assert not [row for row in rows if row["status"] in ("building", "ready")]

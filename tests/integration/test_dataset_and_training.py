@@ -20,7 +20,7 @@ from pipeline.encoder import Encoder
 from pipeline.errors import BadInputError
 from pipeline.kept import read_kept
 from pipeline.querysets import Corpus, QuerySet
-from pipeline.store import datasets, models
+from pipeline.store import datasets, models, news
 from pipeline.store import vectors as vector_rows
 from pipeline.store.schema import (
     articles,
@@ -34,6 +34,7 @@ from pipeline.store.schema import (
 from pipeline.training import make_growth_job, make_job, register, run_job
 from pipeline.training.learning import sums_of
 from pipeline.training.sums import Sums
+from pipeline.vectors import DenseVectors, text_key
 from tests.temporal_data import Given, open_context, put_articles
 from tests.tiny import WORDS, tiny_encoder
 
@@ -243,6 +244,28 @@ def test_late_articles_are_another_batch_and_removed_ones_leave(ctx, tmp_path):
     after = described(ctx, make_job(ctx, build(ctx, as_of(ctx, 19))))
     assert set(after["new"]["days"]) == {(FIRST + dt.timedelta(days=2)).isoformat()}
     assert str(gone) not in Corpus.read(ctx.artifacts.get(after["new"]["corpus"])).ids
+
+
+def test_an_article_removed_during_a_training_is_in_none_of_its_vectors_and_sums(ctx, tmp_path):
+    put_base(ctx, tmp_path / "base")
+    job = make_job(ctx, build(ctx, as_of(ctx)))
+    result = run_job(ctx.artifacts, job)
+    new = Corpus.read(ctx.artifacts.get(described(ctx, job)["new"]["corpus"]))
+    encoded = {key for name in result.dense for key in DenseVectors.read(ctx.artifacts.get(name)).keys}
+    id_, text = next((i, t) for i, t in zip(new.ids, new.texts, strict=True) if text_key(t) in encoded)
+    with ctx.store.begin() as conn:
+        url = conn.execute(sa.select(articles.c.url).where(articles.c.id == int(id_))).scalar_one()
+        assert news.remove(conn, url, "", [text_key(text)]) == [int(id_)]
+    register(ctx, job, result)
+    assert register(ctx, job, result)
+    with ctx.store.begin() as conn:
+        kept = {
+            key for row in vector_rows.dense(conn) for key in DenseVectors.read(ctx.artifacts.get(row.artifact)).keys
+        }
+        batches = conn.execute(sa.select(vector_rows.learning_sums.c.article_ids)).scalars().all()
+    assert kept == encoded - {text_key(text)}
+    assert batches
+    assert not any(int(id_) in batch for batch in batches)
 
 
 def test_the_next_round_starts_from_the_head_and_a_backfill_never_from_its_future(ctx, tmp_path):

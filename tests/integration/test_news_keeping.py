@@ -168,10 +168,17 @@ def test_the_command_says_what_is_left_of_a_removed_article(ctx: Context, tmp_pa
         found: dict[str, object] = json.loads(done.output)
         return found
 
-    said = forget("http://m.garam.example/a/1000?utm_source=x", "--erase")
-    assert (said["url"], said["articles"], said["erased"], said["holding"]) == (told[0].url, 1, [base], [])
-    assert said["vectors"] == [dense]
+    first = forget("http://m.garam.example/a/1000?utm_source=x")
+    assert (first["url"], first["articles"], first["erased"], first["holding"]) == (told[0].url, 1, [], [base])
+    assert first["vectors"] == [dense]
     assert read_kept(ctx, "aa-w300").missing(texts) == texts[:2]
+    # The text is gone, and what holds it is found nevertheless.
+    second = forget(told[0].url, "--erase")
+    assert (second["articles"], second["erased"], second["holding"]) == (1, [base], [])
+    # Whoever encoded it before the removal enters it no more.
+    keep(ctx, DenseVectors.of("aa-w300", texts, np.arange(4), np.ones((3, 2))))
+    assert read_kept(ctx, "aa-w300").missing(texts) == texts[:2]
+    assert keep(ctx, DenseVectors.of("aa-w300", texts[:1], np.arange(2), np.ones((1, 2)))) is None
     assert forget(told[0].url)["articles"] == 1
     assert forget("https://www.garam.example/a/never")["articles"] == 0
 

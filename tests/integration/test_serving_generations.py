@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import serving
+from pipeline.asof import AsOf
 from pipeline.errors import RefusedError, UsageError
 from pipeline.search import features, query_models
 from pipeline.serving.articles import recipe_of
-from pipeline.store import generations, schema
+from pipeline.store import generations, models, schema
 from tests.integration.serving_world import World
 from tests.tiny import tiny_encoder
 
@@ -184,6 +186,52 @@ def test_rollback_takes_one_call_and_pauses_the_loop(world: World) -> None:
         ("rollback", first, "kim"),
         ("promote", fourth, "loop"),
     ]
+    world.agree()
+
+
+def test_a_rollback_never_goes_to_a_generation_that_was_rolled_back_from(
+    tmp_path: Path, database: str, opensearch_url: str
+) -> None:
+    world = World(tmp_path, database, opensearch_url, keep_generations=2)
+    try:
+        _promote_and_roll_back(world)
+    finally:
+        world.close()
+
+
+def _promote_and_roll_back(world: World) -> None:
+    world.article(0)
+    first = serving.deploy(world.ctx, world.promoted(1, day=1))
+    bad_model = world.promoted(2, day=2)
+    bad = serving.deploy(world.ctx, bad_model)
+    assert serving.rollback(world.ctx, actor="kim", reason="bad titles", away_from=bad) == first
+    # Nobody learns on from it, but whoever recomputes the day on which nobody knew it yet.
+    with world.ctx.store.begin() as conn:
+        vocabulary = models.get(conn, bad_model).vocabulary_hash
+        head = models.head(conn, vocabulary)
+        assert head is not None
+        assert head.day == dt.date(2020, 3, 1)
+        assert models.get(conn, bad_model).unhealthy_why == "rolled back from: bad titles"
+        then = models.head(conn, vocabulary, AsOf(dt.date(2020, 3, 4), world.known + dt.timedelta(days=3)))
+        assert then is not None
+        assert then.id == bad_model
+    # A retry of the same rollback is no second one.
+    assert serving.rollback(world.ctx, actor="kim", reason="bad titles", away_from=bad) == first
+    world.agree()
+
+    serving.resume(world.ctx)
+    third = serving.deploy(world.ctx, world.promoted(3, day=3))
+    assert serving.rollback(world.ctx, actor="kim", reason="") == first
+    with pytest.raises(RefusedError, match="no earlier generation"):
+        serving.rollback(world.ctx, actor="kim", reason="")
+    serving.resume(world.ctx)
+    # A person may put it back: then it is the one before the next.
+    again = serving.deploy(world.ctx, bad_model, actor="kim", force=True)
+    fifth = serving.deploy(world.ctx, world.promoted(5, day=5))
+    assert serving.rollback(world.ctx, actor="kim", reason="") == again
+    rebuilt = serving.rebuild(world.ctx)
+    assert serving.rollback(world.ctx, actor="kim", reason="") == first
+    assert len({first, bad, third, again, fifth, rebuilt}) == 6
     world.agree()
 
 
