@@ -11,7 +11,8 @@ help:
 	@echo "make demo    one whole turn of the service, watched in the Airflow UI; leaves it running"
 	@echo "make test    lint, types, import rules and all tests, on real services"
 	@echo "make up      start the local stack          make down   stop it"
-	@echo "make lint    lint, types, import rules      make venv   only the environment"
+	@echo "make unit    tests that start no process    make venv   only the environment"
+	@echo "make lint    lint, types, import rules"
 	@echo "make lock    resolve requirements anew      make clean  stop, and remove state and caches of tools"
 
 venv:
@@ -35,11 +36,12 @@ lint: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Two at a time: one goes through a whole turn of the service (most of it is waiting) while the other does the rest.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 unit: venv
-	$(BIN)/python -m pytest tests/unit
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
 
 clean: down
 	rm -rf .state .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
