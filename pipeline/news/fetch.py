@@ -22,6 +22,7 @@ import httpx
 
 from pipeline.config.news import NewsConfig
 from pipeline.errors import BadInputError, GaramError, UnavailableError
+from pipeline.news import urls
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -98,8 +99,9 @@ class Fetcher:
     async def __aexit__(self, *args: object) -> None:
         await self._client.aclose()
 
-    def slow_down(self, host: str, delay_s: float) -> None:
-        """Wait at least ``delay_s`` seconds between requests to a host (its robots.txt asks for it)."""
+    def slow_down(self, url: str, delay_s: float) -> None:
+        """Wait at least ``delay_s`` seconds between requests to the host of a URL (its robots.txt asks for it)."""
+        host = urls.host(url)
         self._hosts[host].delay_s = max(self._hosts[host].delay_s, delay_s)
 
     async def get(
@@ -146,9 +148,9 @@ class Fetcher:
             raise ForbiddenAddressError(f"only http and https are fetched, not {url[:200]!r}")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
-            host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode("ascii")
-        except UnicodeError as error:
-            raise BadInputError(f"{parts.hostname[:100]!r} is no host name") from error
+            host = urls.host(url)
+        except ValueError as error:
+            raise BadInputError(str(error)) from error
         async with budget.spend():
             address = await self.resolve(host, port)
         netloc = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"

@@ -71,7 +71,7 @@ class Poller:
         """Ask and read. Whatever is wrong with the feed is in the poll; only DatabaseAwayError is raised."""
         now = dt.datetime.now(dt.UTC)
         poll = Poll(now)
-        host = urlsplit(feed.url).hostname or ""
+        host = _host(feed.url)
         if (until := self._left_alone.get(host, now)) > now:
             poll.status, poll.not_before = "skipped", until
             poll.error = f"its host asked not to be asked before {until:%Y-%m-%d %H:%M:%S} UTC (Retry-After)"
@@ -117,13 +117,13 @@ class Poller:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"}:
             return  # the fetcher refuses it with its own sentence
-        origin = f"{parts.scheme}://{parts.netloc}"
+        origin = f"{parts.scheme}://{parts.netloc.lower()}"
         if origin not in self._robots:
             self._robots[origin] = asyncio.ensure_future(self._rules(origin))
         rules = await asyncio.shield(self._robots[origin])
         if rules.unavailable:
             raise UnavailableError(
-                f"robots.txt of {parts.netloc[:100]} cannot be had ({rules.unavailable}): nothing is fetched without it"
+                f"robots.txt of {parts.netloc[:100]} could not be fetched ({rules.unavailable}): nothing else is"
             )
         if not rules.allows(url):
             raise BadInputError(f"robots.txt of {parts.netloc[:100]} does not let crawlers have it")
@@ -133,15 +133,15 @@ class Poller:
         try:
             answer = await self.fetcher.get(f"{origin}/robots.txt", max_bytes=self.config.max_bytes)
         except UnavailableError as error:
-            return robots.Robots.nobody(str(error))
+            return robots.Robots(unavailable=str(error))
         except BadInputError:
             return robots.Robots()  # too large or damaged: as if there were none
         if answer.status >= 500 or answer.status == 429:
-            return robots.Robots.nobody(f"HTTP status {answer.status}")
+            return robots.Robots(unavailable=f"HTTP status {answer.status}")
         if answer.status != 200:
             return robots.Robots()
         rules = robots.read(answer.body[: robots.LONGEST].decode("utf-8", errors="replace"), self.config.user_agent)
-        self.fetcher.slow_down(urlsplit(origin).hostname or "", rules.delay_s)
+        self.fetcher.slow_down(origin, rules.delay_s)
         return rules
 
     async def _read(self, feed: Feed, answer: Answer, poll: Poll) -> None:
@@ -161,6 +161,14 @@ class Poller:
         from pipeline.news.pages import fill
 
         poll.entries = await fill(self.fetcher, self.readers, self._allowed, self.config, self.store, poll.entries)
+
+
+def _host(url: str) -> str:
+    """The host of a feed's URL; "" where that is no host name, which the fetch then says."""
+    try:
+        return urls.host(url)
+    except ValueError:
+        return ""
 
 
 def changes(config: NewsConfig, feed: Feed, poll: Poll, written: Written) -> dict[str, Any]:

@@ -84,6 +84,20 @@ def _once(url: str) -> str:
     return urlunsplit((scheme, netloc, path, _query(parts.query, path), ""))
 
 
+def host(url: str) -> str:
+    """The host that a URL is fetched from, in the one form by which hosts are told apart: ASCII, lower case.
+
+    ValueError where it is no host name.
+    """
+    name = (urlsplit(url).hostname or "").rstrip(".")
+    if name.isascii():
+        return name
+    try:
+        return name.encode("idna").decode("ascii").lower()
+    except UnicodeError as error:
+        raise ValueError(f"{name[:100]!r} is not a host name") from error
+
+
 def _host(host: str) -> str:
     if ":" in host:
         return f"[{host}]"

@@ -169,6 +169,28 @@ def test_waiting_for_a_hosts_turn_is_not_held_against_its_server(server: str, mo
     assert time.monotonic() - began > 7 * 0.3
 
 
+def test_a_crawl_delay_holds_for_a_host_however_its_name_is_written(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def here(self: asyncio.AbstractEventLoop, host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        assert host == "xn--3e0b707e.example"
+        return [(2, 1, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", here)
+    monkeypatch.setattr(ipaddress.IPv4Address, "is_loopback", property(lambda self: False))
+    monkeypatch.setattr(ipaddress.IPv4Address, "is_global", property(lambda self: True))
+    began = time.monotonic()
+
+    async def three() -> None:
+        async with Fetcher(NewsConfig(host_delay_s=0.1)) as fetcher:
+            fetcher.slow_down("http://한국.example", 0.5)
+            for name in ("한국.example", "XN--3E0B707E.example", "한국.example"):
+                await fetcher.get(f"http://{name}{server[16:]}/ok")
+
+    asyncio.run(three())
+    assert time.monotonic() - began > 2 * 0.5
+
+
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "localhost", "[::1]", "127.1", "0x7f000001", "2130706433", "0177.0.0.1", "0", "[::ffff:127.0.0.1]"],
@@ -276,7 +298,10 @@ def test_cookies_and_connections_are_not_shared_between_sites(server: str, monke
 
 def test_robots_delays_and_patterns_made_to_take_long() -> None:
     assert robots.read(ROBOTS, "x").delay_s == 3
-    assert not robots.Robots.nobody("x").allows("https://a.kr/")
+    assert not robots.Robots(unavailable="HTTP status 500").allows("https://a.kr/")
+    for delay in ("nan", "-1", "1e309", "soon"):
+        assert robots.read(f"User-agent: *\nCrawl-delay: {delay}", "x").delay_s == 0
+    assert robots.read("User-agent: *\nCrawl-delay: 99999", "x").delay_s == robots.LONGEST_DELAY_S
     assert robots.read(f"User-agent: *\nDisallow: /{'*a' * 500}b$", "x").allows("https://a.kr/" + "a" * 5000)
 
 
