@@ -40,11 +40,11 @@ from pipeline.config import Config, load
 from pipeline.encoder import Encoder, QueryTable
 from pipeline.encoder.statistics import corpus_statistics
 from pipeline.evaluation.bm25 import BM25
-from pipeline.evaluation.judged import read_judged
 from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult
 from pipeline.evaluation.runs import DEPTH, Run, hybrid_run, sparse_run
 from pipeline.evaluation.significance import interval
+from pipeline.judged import read_judged
 from pipeline.querysets import Corpus, Query, QuerySet
 from pipeline.text.words import analyse
 from pipeline.training.base import build_base

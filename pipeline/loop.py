@@ -150,7 +150,7 @@ def forget(ctx: Context, url: str, reason: str = "", *, erase: bool = False) -> 
     and statistics that models are learned from.
 
     Other artifacts are made of many articles and never changed: those that hold its words are listed, and with
-    ``erase`` they are removed, but for the frozen anchor set and judged sets. Run again, it does what is left to do.
+    ``erase`` they are removed, but for the frozen anchor set. Run again, it does what is left to do.
     """
     from pipeline import news, retention
 

@@ -34,7 +34,7 @@ class Pruned(serving.PruneReport):
 def prune(ctx: Context, *, now: dt.datetime | None = None) -> Pruned:
     """Remove what nothing refers to any more: indices, old raw answers, and artifacts older than ``storage.keep_days``.
 
-    An artifact stays while a generation, the base, a head of the training line, a frozen or judged query set or the
+    An artifact stays while a generation, the base, a head of the training line, a frozen query set or the
     newest training set, query weights or synonyms need it (`pipeline.store.retention.needed`), what is learned now is
     learned from it, or a younger artifact or row names it. Run again, it finds nothing. Rows stay: they say what was;
     what they name can be made again. Only those of dense vectors and of the table's statistics go with their artifacts.
@@ -145,14 +145,13 @@ def holding(ctx: Context, article_ids: Iterable[int], keys: Iterable[str] = ()) 
 
 
 def erase(ctx: Context, names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Remove these artifacts but for those of the frozen anchor set and of judged sets; (removed, left).
+    """Remove these artifacts but for those of the frozen anchor set; (removed, left).
 
     Without a training set or a query set its day is built again, without the article, when it is asked for.
     """
     with ctx.store.begin() as conn:
         anchor = datasets.anchor(conn)
-        fixed = {row.artifact for row in (*datasets.judged(conn), *([anchor] if anchor else []))}
-    fixed = _with_what_they_name(ctx.artifacts, fixed)
+    fixed = _with_what_they_name(ctx.artifacts, {anchor.artifact} if anchor else ())
     removed, left = [], []
     for name in names:
         if name in fixed:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import Artifacts, content_hash
@@ -15,10 +16,11 @@ from pipeline.dataset.leakage import Guard
 from pipeline.dataset.rewrites import SynonymGroup
 from pipeline.dataset.training_set import FORMAT, make_training_set
 from pipeline.errors import BadInputError
+from pipeline.judged import hash_of_judged, read_judged
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import articles as article_rows
-from pipeline.store import datasets
+from pipeline.store import datasets, evaluations
 from pipeline.store.articles import Article
 from pipeline.store.datasets import QuerySetRow, TrainingSetRow, TrendingWords
 
@@ -32,6 +34,31 @@ class _Known:
     words: TrendingWords
     groups: list[SynonymGroup]
     anchor: QuerySetRow | None
+    judged: _Judged
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The users' own judged queries (``evaluation.judged``), and the texts and our articles that they judge."""
+
+    content_hash: str
+    queries: list[str]
+    texts: list[str]  # relevant documents of folders with a corpus of their own
+    documents: set[str]  # relevant documents of the others: urls or ids of our articles
+
+    @classmethod
+    def read(cls, config: Config) -> _Judged:
+        folders = [Path(folder) for folder in config.evaluation.judged]
+        made = cls(hash_of_judged(folders), [], [], set())
+        for folder in folders:
+            queries, corpus = read_judged(folder)
+            relevant = {document for query in queries.queries for document in query.relevant}
+            made.queries.extend(query.text for query in queries.queries)
+            if corpus is None:
+                made.documents.update(relevant)
+            else:
+                made.texts.extend(t for id_, t in zip(corpus.ids, corpus.texts, strict=True) if id_ in relevant)
+        return made
 
 
 def build(ctx: Context, as_of: AsOf, *, progress: Progress = silent) -> int:
@@ -63,7 +90,7 @@ def _read(ctx: Context, as_of: AsOf) -> _Known:
         found = list(article_rows.read(conn, as_of, since=since))
         words = datasets.trending_words(conn, as_of)
         groups = [SynonymGroup(tuple(held), sure) for held, sure in datasets.synonyms(conn, as_of)]
-        return _Known(as_of, found, words, groups, datasets.anchor(conn))
+        return _Known(as_of, found, words, groups, datasets.anchor(conn), _Judged.read(ctx.config))
 
 
 def _first_held_out(config: Config, articles: list[Article]) -> dt.date:
@@ -100,7 +127,7 @@ def _freeze_anchor(ctx: Context, known: _Known) -> _Known:
     report = {"queries": len(queries), "documents": len(searched), "held_out": sorted(a.id for a in asked)}
     with ctx.store.begin() as conn:
         datasets.register_query_set(conn, known.as_of, name="anchor", artifact=name, report=report, frozen=True)
-        return _Known(known.as_of, known.articles, known.words, known.groups, datasets.anchor(conn))
+        return replace(known, anchor=datasets.anchor(conn))
 
 
 def _recipe(config: Config, known: _Known) -> dict[str, Any]:
@@ -114,6 +141,7 @@ def _recipe(config: Config, known: _Known) -> dict[str, Any]:
         "synonyms": content_hash([[list(g.words), g.confidence] for g in known.groups]),
         "articles": content_hash([[a.id, a.version, a.story_id, a.outlet] for a in known.articles]),
         "anchor": known.anchor.artifact,
+        "judged": known.judged.content_hash,
     }
 
 
@@ -154,10 +182,12 @@ def _make(ctx: Context, known: _Known, recipe: dict[str, Any], recipe_hash: str,
     holdout.hold_all(guard, (a for a in known.articles if a.id in anchor_ids))
     for query in QuerySet.read(ctx.artifacts.get(known.anchor.artifact)).queries:
         guard.hold_query(query.text)
-    with ctx.store.begin() as conn:
-        judged = datasets.judged(conn)
-    for row in judged:
-        _hold_judged(ctx.artifacts, row, guard)
+    judged = _judged_articles(ctx, known)
+    holdout.hold_all(guard, judged)
+    for query_text in known.judged.queries:
+        guard.hold_query(query_text)
+    for number, text in enumerate(known.judged.texts, 1):
+        guard.hold(article_id=-number, story_id=-number, title="", text=text)  # no article of ours: what tells the same
     made = make_training_set(
         known.articles,
         as_of=known.as_of.day,
@@ -173,6 +203,7 @@ def _make(ctx: Context, known: _Known, recipe: dict[str, Any], recipe_hash: str,
         "queries": len(queries),
         "corpus": len(searched),
         "corpus_artifact": corpus,
+        "judged": sorted(article.id for article in judged),
     }
     with ctx.artifacts.scratch() as folder:
         made.write(folder / "set")
@@ -188,7 +219,7 @@ def _make(ctx: Context, known: _Known, recipe: dict[str, Any], recipe_hash: str,
             recipe=recipe,
             artifact=artifact,
             report=made.report,
-            query_set_ids=[fresh_id, known.anchor.id, *(row.id for row in judged)],
+            query_set_ids=[fresh_id, known.anchor.id],
         )
 
 
@@ -203,9 +234,13 @@ def _searched(articles: list[Article], anchored: set[int], held_out: int, size: 
     return [a for a in articles if a.id in kept]
 
 
-def _hold_judged(artifacts: Artifacts, row: QuerySetRow, guard: Guard) -> None:
-    for query in QuerySet.read(artifacts.get(row.artifact)).queries:
-        guard.hold_query(query.text)
+def _judged_articles(ctx: Context, known: _Known) -> list[Article]:
+    """Our articles that users' judged queries name by URL or id, and those of the same stories."""
+    with ctx.store.begin() as conn:
+        id_of_url = evaluations.article_ids(conn, sorted(known.judged.documents))
+    ids = {id_of_url.get(document, document) for document in known.judged.documents}
+    stories = {article.story_id for article in known.articles if str(article.id) in ids}
+    return [article for article in known.articles if article.story_id in stories]
 
 
 def _put_corpus(artifacts: Artifacts, corpus: Corpus) -> str:

@@ -16,11 +16,11 @@ from pipeline.config import Config, load
 from pipeline.errors import BadInputError, UsageError
 from pipeline.evaluation import bm25, report
 from pipeline.evaluation.encodings import Ranker
-from pipeline.evaluation.judged import read_judged
 from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult
 from pipeline.evaluation.runs import hybrid_run, sparse_run
 from pipeline.evaluation.significance import interval, p_value
+from pipeline.judged import read_judged
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.artifacts import content_hash, file_sha256
+from pipeline.artifacts import content_hash
 from pipeline.asof import AsOf
 from pipeline.context import Context
 from pipeline.errors import RefusedError, UsageError
 from pipeline.evaluation import gate, results
 from pipeline.evaluation.encodings import Ranker, keep_made, read_weights
-from pipeline.evaluation.judged import over_articles, read_judged
 from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult
 from pipeline.evaluation.runs import DEPTH, Run, hybrid_run, sparse_run
+from pipeline.judged import hash_of_judged, over_articles, read_judged
 from pipeline.kept import encoding_of, read_kept
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
@@ -51,14 +51,13 @@ class _Plan:
     judged: list[Path]
 
     def key(self, ctx: Context) -> str:
-        files = [p for folder in self.judged for p in sorted(folder.rglob("*")) if p.is_file()]
         return content_hash(
             {
                 "configuration": ctx.config.hash_of("evaluation", "gate", "encoder"),
                 "fusion": _fusion(ctx),
                 "weights": [w.artifact if w else None for w in (self.candidate_weights, self.champion_weights)],
                 "sets": self.sets,
-                "judged": [[str(p), file_sha256(p)] for p in files],
+                "judged": hash_of_judged(self.judged),
             }
         )
 
@@ -80,16 +79,11 @@ def _plan(ctx: Context, model_id: int) -> _Plan:
             raise UsageError(f"model {model_id} was not trained on a training set: there is nothing to judge it on")
         training_set = datasets.training_set(conn, candidate.training_set_id)
         rows = datasets.query_sets_by_id(conn, training_set.query_set_ids)
-        known = {row.id for row in rows}
-        rows += [row for row in datasets.judged(conn) if row.id not in known]
         live = evaluations.live(conn)
         champion = models.get(conn, live.model_id) if live else None
         theirs = evaluations.weights(conn, live.query_weights_id) if live and live.query_weights_id else None
         mine = evaluations.newest_accepted_weights(conn, candidate.vocabulary_hash)
     judged = [Path(folder) for folder in ctx.config.evaluation.judged]
-    for folder in judged:
-        if not folder.is_dir():
-            raise UsageError(f"evaluation.judged names {folder}, which is no folder")
     return _Plan(candidate, champion, live, mine, theirs, [(row.name, row.artifact) for row in rows], judged)
 
 

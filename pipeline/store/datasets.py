@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from pipeline.asof import AsOf
@@ -139,17 +139,6 @@ def anchor(conn: Connection) -> QuerySetRow | None:
     )
     row = conn.execute(query).one_or_none()
     return QuerySetRow(*row) if row is not None else None
-
-
-def judged(conn: Connection) -> list[QuerySetRow]:
-    """The users' own judged query sets (``judged:NAME``), the newest of each name."""
-    query = (
-        sa.select(*_QUERIES)
-        .where(query_sets.c.name.like("judged:%"))
-        .ext(distinct_on(query_sets.c.name))
-        .order_by(query_sets.c.name, query_sets.c.id.desc())
-    )
-    return [QuerySetRow(*row) for row in conn.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,8 @@ def _needed_models(conn: Connection) -> set[int]:
 def needed(conn: Connection) -> set[str]:
     """Artifacts that are needed however old they are.
 
-    Those of the `needed_models` (query weights, evaluation and training set of what serves, too); the frozen and the
-    judged query sets; and the newest training set, query weights and synonyms with what they refer to.
+    Those of the `needed_models` (query weights, evaluation and training set of what serves, too); the frozen query
+    set; and the newest training set, query weights and synonyms with what they refer to.
     """
     served = generations.c.status.in_(_SERVED)
     ids = _needed_models(conn)
@@ -82,7 +82,7 @@ def needed(conn: Connection) -> set[str]:
             for query in (
                 sa.select(m.artifact).where(m.id.in_(ids)),
                 sa.select(t.artifact).where(sets),
-                sa.select(q.artifact).where(sa.or_(q.frozen, q.name.like("judged:%"), q.id.in_(asked))),
+                sa.select(q.artifact).where(sa.or_(q.frozen, q.id.in_(asked))),
                 sa.select(w.artifact).where(sa.or_(w.id.in_(weights), w.id == newest_weights)),
                 sa.select(e.artifact).where(e.id.in_(judged)),
                 sa.select(s.model, s.embeddings, s.clusters).order_by(s.id.desc()).limit(1),

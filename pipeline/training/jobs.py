@@ -119,7 +119,7 @@ def make_job(ctx: Context, training_set_id: int) -> str:
         encoding,
         identity,
         first_held_out=dt.date.fromisoformat(row.report["first_held_out_day"]),
-        never={int(number) for number in anchor.report["held_out"]} if anchor else set(),
+        never={*(anchor.report["held_out"] if anchor else ()), *row.report["judged"]},
     )
     reader.read()
     recipe = sums_recipe(ctx, base.artifact)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from pipeline.asof import AsOf
 from pipeline.config import Config
+from pipeline.context import Context
 from pipeline.dataset import build
 from pipeline.dataset.passages import normalised
 from pipeline.encoder import Encoder
@@ -128,6 +129,34 @@ def test_held_out_is_held_out_and_built_once(ctx):
     with ctx.store.begin() as conn:
         assert conn.execute(sa.select(sa.func.count()).select_from(training_sets)).scalar_one() == 1
         assert conn.execute(sa.select(sa.func.count()).select_from(query_sets)).scalar_one() == 2
+
+
+def test_what_users_judge_is_never_learned_from(ctx, database, tmp_path, monkeypatch):
+    monkeypatch.setenv("GARAM_DATABASE_URL", database)
+    put_base(ctx, tmp_path / "base")
+    plain = build(ctx, as_of(ctx))
+    _, _, rows = read(ctx, plain)
+    own, foreign = (passage["article_id"] for passage in rows["passages"][:2])
+    asked = next(e["query"] for e in rows["examples"] if e["positive"].split("-")[0] not in {str(own), str(foreign)})
+    with ctx.store.begin() as conn:
+        url = conn.execute(sa.select(articles.c.url).where(articles.c.id == own)).scalar_one()
+        text = next(p["text"] for p in rows["passages"] if p["article_id"] == foreign)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder, query, document in ((ours, asked, url), (theirs, "다른 질문", "d1")):
+        folder.mkdir()
+        (folder / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": query}), "utf-8")
+        (folder / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\nq\t{document}\t1\n", "utf-8")
+    (theirs / "corpus.jsonl").write_text(json.dumps({"_id": "d1", "title": "", "text": text}), "utf-8")
+    evaluation = ctx.config.evaluation.model_copy(update={"judged": [str(ours), str(theirs)]})
+    ctx = Context(ctx.config.model_copy(update={"evaluation": evaluation}))
+    judged = build(ctx, as_of(ctx))
+    row, _, rows = read(ctx, judged)
+    assert judged != plain
+    assert not {own, foreign} & {passage["article_id"] for passage in rows["passages"]}
+    assert normalised(asked) not in {normalised(example["query"]) for example in rows["examples"]}
+    assert own in row.report["judged"]
+    new = described(ctx, make_job(ctx, judged))["new"]
+    assert str(own) not in Corpus.read(ctx.artifacts.get(new["corpus"])).ids
 
 
 def test_an_as_of_is_the_same_later_and_the_anchor_stays(ctx):

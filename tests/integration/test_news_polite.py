@@ -192,7 +192,7 @@ def test_a_robots_txt_that_fails_forbids_all_for_now(ctx: Context, site: Site, t
     site.answers["/robots.txt"] = (status, {}, b"")
     state = crawl(ctx, site, tmp_path, "/feed")["/feed"]
     assert (site.paths(), state.status, state.failures) == ([], "error", 1)
-    assert f"cannot be had (HTTP status {status})" in str(state.error)
+    assert f"could not be fetched (HTTP status {status})" in str(state.error)
     site.answers["/robots.txt"] = (403, {}, b"")  # RFC 9309, 2.3.1.3: unavailable is as if there were none
     assert crawl(ctx, site, tmp_path, "/feed")["/feed"].status == "ok"
 

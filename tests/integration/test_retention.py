@@ -106,7 +106,6 @@ def test_what_is_old_and_needed_by_nobody_goes_and_nothing_else(ctx: Context) ->
     needed: set[str] = set()
     gone: set[str] = set()
     _, *anchor = query_set(ctx, "anchor", frozen=True)
-    _, *judged = query_set(ctx, "judged:ours")
     first, *first_names = query_set(ctx, "fresh")
     served_set, served_artifact = training_set(ctx, 1, [first])
     second, *second_names = query_set(ctx, "fresh 2")
@@ -120,7 +119,7 @@ def test_what_is_old_and_needed_by_nobody_goes_and_nothing_else(ctx: Context) ->
     _, rejected = model(ctx, "rejected", trained_on=lost_set)
     dropped, dropped_names = model(ctx, "dropped")
     _, head = model(ctx, "head")
-    needed |= {*anchor, *judged, *first_names, served_artifact, *last_names, last_artifact}
+    needed |= {*anchor, *first_names, served_artifact, *last_names, last_artifact}
     needed |= base | retired_names | live_names | head
     needed |= serve(ctx, retired, "retired") | serve(ctx, live, "live")
     gone |= {*second_names, lost_artifact, old_base} | rejected | dropped_names | serve(ctx, dropped, "deleted")

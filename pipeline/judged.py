@@ -9,10 +9,11 @@ TREC: topics in ``topics.tsv`` (query-id, text) or ``topics.txt`` (``<top> <num>
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.artifacts import content_hash, file_sha256
 from pipeline.errors import BadInputError, UsageError
 from pipeline.querysets import Corpus, Query, QuerySet
 
@@ -27,6 +28,16 @@ def read_judged(folder: Path) -> tuple[QuerySet, Corpus | None]:
     if not queries.queries:
         raise BadInputError(f"{folder} has no query with a relevant document")
     return queries, Corpus.read(folder) if (folder / "corpus.jsonl").exists() else None
+
+
+def hash_of_judged(folders: Iterable[Path]) -> str:
+    """A hash of all files of folders of judged queries; UsageError where one is no folder."""
+    files = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"evaluation.judged names {folder}, which is no folder")
+        files += [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return content_hash([[str(path), file_sha256(path)] for path in files])
 
 
 def _read_trec(folder: Path) -> QuerySet:
