@@ -1,5 +1,7 @@
 """What a stage works with: configuration, store, artifacts, cluster; each opened when first used.
 
+A context is a context manager that closes what was opened. Processes that live on (Airflow's API server) use it so.
+
 The GPU worker builds the same object and never touches ``store`` or ``cluster``: it holds no address of either.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts import Artifacts
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """One installation of Garam, as seen by a command, a task or a test."""
+    """One installation of Garam, as seen by a command, a task, a request or a test."""
 
     config: Config
 
@@ -31,6 +34,20 @@ class Context:
     def open(cls, config: Path | str | None = None) -> Context:
         """The context of a configuration file (see `pipeline.config.load` for how it is found)."""
         return cls(load(config))
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the database and the cluster, where they were opened."""
+        for name in ("store", "cluster"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
 
     @cached_property
     def artifacts(self) -> Artifacts:

@@ -52,7 +52,8 @@ def garam() -> Iterator[Context]:
     from pipeline.errors import GaramError
 
     try:
-        yield Context.open()
+        with Context.open() as ctx:
+            yield ctx
     except GaramError as error:
         if error.retryable:
             raise
@@ -60,12 +61,17 @@ def garam() -> Iterator[Context]:
 
 
 def run_day() -> dt.date:
-    """The day in Seoul this run is about: the form's day, else the partition, else yesterday."""
+    """The day in Seoul this run is for: the form's day, else the partition, else yesterday.
+
+    Raises UsageError for a day that is not written as YYYY-MM-DD.
+    """
     from pipeline.asof import parse_day, today
 
     context = get_current_context()
-    chosen = context["params"].get("day") or getattr(context["dag_run"], "partition_key", None)
-    return parse_day(str(chosen)[:10]) if chosen else today() - dt.timedelta(days=1)
+    for day in (context["params"].get("day"), getattr(context["dag_run"], "partition_key", None)):
+        if day is not None:
+            return parse_day(str(day))
+    return today() - dt.timedelta(days=1)
 
 
 @task
