@@ -269,3 +269,9 @@ def newest_decision_of_day(conn: Connection, day: dt.date) -> Decision | None:
 def newest_decisions(conn: Connection, limit: int) -> list[Decision]:
     """The newest decisions, the newest first."""
     return [Decision(*row) for row in conn.execute(sa.select(*_DECISION).order_by(decisions.c.id.desc()).limit(limit))]
+
+
+def days_with_decisions(conn: Connection) -> list[dt.date]:
+    """The days of models that the gate has decided on, newest first."""
+    query = sa.select(models.c.day).join(decisions, decisions.c.model_id == models.c.id)
+    return list(conn.scalars(query.where(models.c.day.is_not(None)).distinct().order_by(models.c.day.desc())))

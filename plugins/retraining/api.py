@@ -1,12 +1,14 @@
-"""The pages' routes. Looking takes permission to read DAGs; changing the feeds that to trigger the DAG `operate`.
+"""The pages' routes. Reading takes permission to read DAGs, changing feeds takes permission to trigger `operate`.
 
-A change is a form of the page itself: one that comes from anywhere else (another site's form, with the user's cookie)
-is refused by where the browser says that it comes from.
+Feeds are changed by a form of the page itself. Cross-site requests, which carry the user's cookie too, are refused by
+the headers that browsers add.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
+from collections.abc import Iterator
 from typing import Annotated, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,12 +19,14 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from retraining.words import Words
+from pipeline.errors import GaramError, UsageError
+from retraining import rendering
+from retraining.translations import Translation
 
 app = FastAPI(title="Garam", docs_url=None, redoc_url=None, openapi_url=None)
 MAY_READ = [Depends(requires_access_dag("GET"))]
 _edit = requires_access_dag("POST", DagAccessEntity.RUN, "operate")
-# Feed text is on these pages: even if escaping failed, nothing of it could run, be fetched or be sent elsewhere.
+# The pages show text of feeds. If escaping failed, this still keeps it from running or loading anything.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'self'",
@@ -34,15 +38,24 @@ LOG = logging.getLogger("garam.feeds")
 
 def language(
     lang: Annotated[str | None, Query()] = None, accept_language: Annotated[str | None, Header()] = None
-) -> Words:
-    """What the page is to be said in."""
-    return Words.of(lang, accept_language)
+) -> Translation:
+    """The page's language."""
+    return Translation.choose(lang, accept_language)
 
 
-Say = Annotated[Words, Depends(language)]
+def context() -> Iterator[Any]:
+    """The pipeline's context for one request; its database connections are closed after it."""
+    from pipeline.context import Context
+
+    with Context.open() as ctx:
+        yield ctx
 
 
-def from_this_page(request: Request) -> None:
+Language = Annotated[Translation, Depends(language)]
+Pipeline = Annotated[Any, Depends(context)]
+
+
+def same_site(request: Request) -> None:
     """Refuse a form that does not come from a page of this server."""
     site = request.headers.get("sec-fetch-site")
     origin = urlsplit(request.headers.get("origin", "")).netloc
@@ -59,84 +72,82 @@ def may_edit(request: Request, user: GetUserDep) -> bool:
     return True
 
 
-def _overview() -> dict[str, Any]:
-    from pipeline import overview
-    from pipeline.context import Context
-
-    return overview.collect(Context.open())
-
-
-def _feeds() -> dict[str, Any]:
-    from pipeline import overview
-    from pipeline.context import Context
-
-    return overview.feeds(Context.open())
+@app.exception_handler(GaramError)
+def problem(request: Request, error: GaramError) -> HTMLResponse:
+    """A service that does not respond is one sentence on the page."""
+    translation = language(request.query_params.get("lang"), request.headers.get("accept-language"))
+    return HTMLResponse(rendering.problem(str(error), translation), status_code=503, headers=HEADERS)
 
 
 @app.get("/overview", dependencies=MAY_READ)
-def data() -> JSONResponse:
+def overview_json(ctx: Pipeline, day: Annotated[dt.date | None, Query()] = None) -> JSONResponse:
     """What the overview shows, as JSON."""
-    return JSONResponse(jsonable_encoder(_overview()), headers=HEADERS)
+    from pipeline import overview
+
+    return JSONResponse(jsonable_encoder(overview.collect(ctx, day)), headers=HEADERS)
 
 
 @app.get("/feeds.json", dependencies=MAY_READ)
-def feeds_data() -> JSONResponse:
+def feeds_json(ctx: Pipeline) -> JSONResponse:
     """What the page of feeds shows, as JSON."""
-    return JSONResponse(jsonable_encoder(_feeds()), headers=HEADERS)
+    from pipeline import overview
+
+    return JSONResponse(jsonable_encoder(overview.feeds(ctx)), headers=HEADERS)
 
 
 @app.get("/", dependencies=MAY_READ, response_class=HTMLResponse)
-def page(say: Say) -> HTMLResponse:
-    """The overview; a service that does not answer is one sentence on it."""
-    from pipeline.errors import GaramError
-    from retraining.page import render, render_problem
+def overview_page(
+    ctx: Pipeline, translation: Language, day: Annotated[str | None, Query(max_length=100)] = None
+) -> HTMLResponse:
+    """The overview, with the newest round or that of ``day``; a day without a round is a 404 that names the others."""
+    from pipeline import overview
+    from pipeline.asof import parse_day
 
     try:
-        return HTMLResponse(render(_overview(), say), headers=HEADERS)
-    except GaramError as error:
-        return HTMLResponse(render_problem(str(error), say), status_code=503, headers=HEADERS)
+        chosen, malformed = None if day is None else parse_day(day), False
+    except UsageError:
+        chosen, malformed = None, True
+    values = overview.collect(ctx, chosen)
+    if malformed or (day is not None and values["round"] is None):
+        html = rendering.no_round(day or "", values["days"], translation, malformed=malformed)
+        return HTMLResponse(html, status_code=404, headers=HEADERS)
+    return HTMLResponse(rendering.overview(values, translation), headers=HEADERS)
 
 
 @app.get("/feeds", dependencies=MAY_READ, response_class=HTMLResponse)
-def feeds_page(say: Say, edits: Annotated[bool, Depends(may_edit)], show: Annotated[str, Query()] = "") -> HTMLResponse:
+def feeds_page(
+    ctx: Pipeline, translation: Language, edits: Annotated[bool, Depends(may_edit)], show: Annotated[str, Query()] = ""
+) -> HTMLResponse:
     """The feeds."""
-    return _feeds_page(say, edits, troubled=show == "troubled")
+    return _feeds_page(ctx, translation, edits, troubled=show == "troubled")
 
 
 def _feeds_page(
-    say: Words, edits: bool, *, troubled: bool = False, notice: str = "", status: int = 200
+    ctx: Any, translation: Translation, edits: bool, *, troubled: bool = False, notice: str = "", status: int = 200
 ) -> HTMLResponse:
-    from pipeline.errors import GaramError
-    from retraining.feeds_page import render
-    from retraining.page import render_problem
+    from pipeline import overview
 
-    try:
-        html = render(_feeds(), say, may_edit=edits, troubled=troubled, notice=notice)
-        return HTMLResponse(html, status_code=status, headers=HEADERS)
-    except GaramError as error:
-        return HTMLResponse(render_problem(str(error), say), status_code=503, headers=HEADERS)
+    html = rendering.feeds(overview.feeds(ctx), translation, may_edit=edits, troubled=troubled, notice=notice)
+    return HTMLResponse(html, status_code=status, headers=HEADERS)
 
 
-@app.post("/feeds", dependencies=[*MAY_READ, Depends(from_this_page), Depends(_edit)])
-async def change_feeds(request: Request, say: Say, user: GetUserDep) -> Response:
-    """Add a feed, switch one on or off; then the page again, or what is wrong with it on the page."""
+@app.post("/feeds", dependencies=[*MAY_READ, Depends(same_site), Depends(_edit)])
+async def change_feeds(request: Request, ctx: Pipeline, translation: Language, user: GetUserDep) -> Response:
+    """Add a feed, enable or disable one; then redirect to the page, or show it with what is wrong."""
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > LONGEST_FORM:
             raise HTTPException(413, "the form is too long")
     form = {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
-    return await run_in_threadpool(_change, form, say, str(user.get_name()))
+    return await run_in_threadpool(_change, ctx, form, translation, str(user.get_name()))
 
 
-def _change(form: dict[str, str], say: Words, who: str) -> Response:
+def _change(ctx: Any, form: dict[str, str], translation: Translation, user: str) -> Response:
     from pipeline import news
-    from pipeline.context import Context
-    from pipeline.errors import GaramError
 
     action, url = form.get("action", ""), form.get("url", "")
     try:
-        ctx = Context.open()
         if action == "add":
             url = news.add_feed(ctx, url, outlet=form.get("outlet", ""), category=form.get("category", ""))
         elif action in ("enable", "disable"):
@@ -144,7 +155,9 @@ def _change(form: dict[str, str], say: Words, who: str) -> Response:
         else:
             raise HTTPException(400, "the form names no action: add, enable or disable")
     except GaramError as error:
-        return _feeds_page(say, True, notice=say("This cannot be done: {}", error), status=400)
-    LOG.info("%s: %s %r", who, action, url)
-    # The page is asked for again, so that going back or loading anew repeats nothing.
-    return RedirectResponse(f"feeds?lang={say.language}", status_code=303, headers=HEADERS)
+        if error.retryable:
+            raise
+        return _feeds_page(ctx, translation, True, notice=translation("This cannot be done: {}", error), status=400)
+    LOG.info("%s: %s %r", user, action, url)
+    # Redirected, so that reloading the page does not repeat the change.
+    return RedirectResponse(f"feeds?lang={translation.language}", status_code=303, headers=HEADERS)

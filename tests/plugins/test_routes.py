@@ -1,0 +1,93 @@
+"""The pages' routes over a real database: days, languages, connections."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import psycopg2
+import pytest
+from fastapi.testclient import TestClient
+
+from pipeline.asof import SEOUL
+from pipeline.store import Store, evaluations, models
+from retraining import api
+from tests.services import libpq
+
+DAYS = (dt.date(2026, 11, 1), dt.date(2026, 11, 3))
+
+
+@pytest.fixture
+def client(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """The application over a database with a round on two days; whoever asks may read and not edit."""
+    monkeypatch.setenv("GARAM_DATABASE_URL", database)
+    monkeypatch.setenv("GARAM_STORAGE__ARTIFACTS", str(tmp_path))
+    store = Store(database)
+    store.migrate()
+    with store.begin() as conn:
+        for day in DAYS:
+            known_by = dt.datetime.combine(day, dt.time(23), SEOUL)
+            model = models.register(
+                conn, artifact=f"model-{day}", kind="trained", vocabulary_hash="v", card={}, day=day, known_by=known_by
+            )
+            evaluation = evaluations.register(
+                conn, model_id=model, champion_id=None, config_hash="c", report={}, artifact="a"
+            )
+            evaluations.register_decision(
+                conn, model_id=model, evaluation_id=evaluation, verdict="reject", reason=f"Reason of {day}.", rules=[]
+            )
+    store.close()
+    (readable,) = api.MAY_READ
+    monkeypatch.setitem(api.app.dependency_overrides, readable.dependency, lambda: None)
+    monkeypatch.setitem(api.app.dependency_overrides, api.may_edit, lambda: False)
+    return TestClient(api.app)
+
+
+def test_the_newest_round_or_that_of_the_day(client: TestClient) -> None:
+    newest = client.get("/").text
+    assert "Round of 2026-11-03: reject" in newest
+    assert newest.index("Reason of 2026-11-03.") < newest.index("Reason of 2026-11-01.")
+    chosen = client.get("/", params={"day": "2026-11-01"}).text
+    assert chosen.index("Reason of 2026-11-01.") < chosen.index("Reason of 2026-11-03.")
+    assert client.get("/overview", params={"day": "2026-11-01"}).json()["round"]["day"] == "2026-11-01"
+
+
+@pytest.mark.parametrize(
+    ("day", "sentence"),
+    [
+        ("", "“” is not a day"),
+        ("yesterday", "“yesterday” is not a day"),
+        ("2026-11-31", "“2026-11-31” is not a day"),
+        ("2026-11-02", "No model of 2026-11-02 has been evaluated."),
+    ],
+)
+def test_a_day_without_a_round_names_those_that_have_one(client: TestClient, day: str, sentence: str) -> None:
+    response = client.get("/", params={"day": day})
+    assert response.status_code == 404
+    assert sentence in response.text
+    assert "Newest round: 2026-11-03" in response.text
+    for other in DAYS:
+        assert f'href="./?day={other}&amp;lang=en"' in response.text
+    assert "Reason of" not in response.text
+
+
+def test_the_browsers_language_is_used(client: TestClient) -> None:
+    assert "2026-11-03 회차: 기각" in client.get("/", headers={"Accept-Language": "ko-KR,ko;q=0.9"}).text
+
+
+def test_a_view_leaves_no_connection_open(client: TestClient, database: str) -> None:
+    for path in ("/", "/overview", "/feeds", "/feeds.json", "/?day=x"):
+        client.get(path)
+    with psycopg2.connect(libpq(database)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert cursor.fetchone() == (0,)
+    connection.close()
+
+
+def test_a_database_that_does_not_respond_is_one_sentence(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GARAM_DATABASE_URL", "postgresql://garam@127.0.0.1:1/garam")
+    response = client.get("/")
+    assert response.status_code == 503
+    assert "does not answer" in response.text
