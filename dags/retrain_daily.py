@@ -1,7 +1,10 @@
-"""retrain_daily: each day in Seoul, once learn_daily of that day is done: train, judge and, if it is better, deploy.
+"""retrain_daily: each day in Seoul, once learn_daily of that day is done: train, evaluate and, if it is better, deploy.
 
 The partition is the day. A backfill trains and evaluates, and never demotes: the gate refuses an as-of that is not
 newer than the champion's. A rejected candidate ends the run green, with its reason in the log of `decide`.
+
+With `gate.approval`, a promotion waits for a person for `gate.approval_hours`; without a response it is refused, and
+the run ends green. A run that waits does not hold up the next day's: four run at once, each task in one run at a time.
 """
 
 from __future__ import annotations
@@ -10,20 +13,18 @@ import dataclasses
 import datetime as dt
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import CronPartitionTimetable, PokeReturnValue, TriggerRule, dag, task
 
+from common.approval import APPROVE, DeploymentApproval
 from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, gpu_queue, logged, run_day, settle
-
-APPROVE, REFUSE = "Approve", "Refuse"
 
 
 @dag(
     schedule=CronPartitionTimetable("40 0 * * *", timezone=SEOUL, run_offset=-1, key_format="%Y-%m-%d"),
     start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULT_ARGS,
+    max_active_runs=4,  # three days of waiting for an approval, and today
+    default_args=DEFAULT_ARGS | {"max_active_tis_per_dag": 1},  # two trainings at once do not fit the memory
     params={"day": DAY_PARAM},
     doc_md=__doc__,
     tags=["garam", "training", "serving"],
@@ -31,7 +32,7 @@ APPROVE, REFUSE = "Approve", "Refuse"
 def retrain_daily() -> None:
     @task.sensor(poke_interval=30, timeout=6 * 3600, mode="reschedule")
     def wait_for_learning() -> PokeReturnValue:
-        """Wait until learn_daily of this day has left its statistics and synonym groups."""
+        """Wait until learn_daily of this day has written its statistics and synonym groups."""
         from pipeline import loop
 
         with garam() as ctx:
@@ -39,7 +40,7 @@ def retrain_daily() -> None:
 
     @task
     def build_training_set(settled: dict[str, str]) -> int:
-        """Pairs, negatives and the held-out query sets of the as-of."""
+        """Training pairs, negatives and the held-out query sets of the as-of."""
         from pipeline import dataset
 
         with garam() as ctx:
@@ -47,7 +48,7 @@ def retrain_daily() -> None:
 
     @task
     def make_job(training_set_id: int) -> str:
-        """Write down, as one artifact, all that the GPU worker needs to know."""
+        """The training job: one artifact with all that the GPU worker needs."""
         from pipeline import training
 
         with garam() as ctx:
@@ -63,7 +64,7 @@ def retrain_daily() -> None:
 
     @task
     def register(job: str, result: dict[str, Any]) -> int:
-        """Enter the trained model into the store."""
+        """Register the trained model in the store."""
         from pipeline import training
 
         with garam() as ctx:
@@ -71,7 +72,7 @@ def retrain_daily() -> None:
 
     @task
     def evaluate(model_id: int) -> int:
-        """Candidate, champion and BM25 on every query set; the servable check in the real cluster."""
+        """Evaluate candidate, champion and BM25 on every query set, and check that OpenSearch can serve it."""
         from pipeline import evaluation
 
         with garam() as ctx:
@@ -79,7 +80,7 @@ def retrain_daily() -> None:
 
     @task
     def decide(evaluation_id: int) -> int:
-        """The gate's verdict, every rule with its numbers."""
+        """The gate's verdict; every rule with its numbers is in the log."""
         from pipeline import evaluation, loop
 
         with garam() as ctx:
@@ -89,7 +90,7 @@ def retrain_daily() -> None:
 
     @task.branch
     def route(decision_id: int) -> str | None:
-        """Deploy, ask a person first, or stop here."""
+        """Deploy, wait for an approval first, or end the run here."""
         from pipeline import loop
 
         with garam() as ctx:
@@ -97,23 +98,26 @@ def retrain_daily() -> None:
                 return None
             return "ask_for_approval" if ctx.config.gate.approval else "deploy"
 
-    approval = HITLOperator(
+    approval = DeploymentApproval(
         task_id="ask_for_approval",
         subject="Deploy the model of {{ params.day or dag_run.partition_key or 'yesterday' }}?",
-        body="Every rule of the gate holds: its rows are in the log of the task `decide`.",
-        options=[APPROVE, REFUSE],
-        multiple=False,
+        body="Every rule of the gate passed: see the page Garam, or the log of the task `decide`.",
     )
 
     @task.short_circuit(ignore_downstream_trigger_rules=True)
-    def record_approval(decision_id: int, answer: dict[str, Any]) -> bool:
-        """Keep who approved or refused; a refusal ends the run."""
+    def record_approval(decision_id: int, response: dict[str, Any]) -> bool:
+        """Record who approved or refused, or that nobody responded in time; a refusal ends the run, which is green."""
         from pipeline import loop
 
-        approved = answer["chosen_options"] == [APPROVE]
-        by = (answer.get("responded_by_user") or {}).get("name") or "unknown"
+        approved = response["chosen_options"] == [APPROVE]
+        user = response.get("responded_by_user")  # None: nobody responded, and the default was taken
+        by = user["name"] if user else "timeout"
         with garam() as ctx:
             loop.approve(ctx, decision_id, by=by, approved=approved)
+            hours = ctx.config.gate.approval_hours
+        print(f"Deployment {'approved' if approved else 'refused'} by {by}.")
+        if user is None:
+            print(f"Nobody responded within {hours:g} hours (gate.approval_hours). Deploy it with `garam deploy`.")
         return approved
 
     @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)

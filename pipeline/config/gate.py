@@ -36,3 +36,6 @@ class GateConfig(Section):
         4.0, "largest trend boost of a token (factor of its IDF) that new query weights may hold", gt=1
     )
     approval: bool = key(False, "true waits for a person's approval in the Airflow UI before deploying")
+    approval_hours: float = key(
+        72, "hours to wait for an approval; after them the deployment is refused and the run ends without one", gt=0
+    )
