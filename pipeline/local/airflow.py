@@ -245,7 +245,9 @@ def _prepare_database(context: Context, environment: dict[str, str]) -> None:
     user = _new_login(password)
     log = context.folder.path / "logs" / "airflow-database.log"
     inherited = {key: value for key, value in os.environ.items() if _for_airflow(key)}
-    for arguments in (["db", "migrate"], user):
+    # Without it the list of plugins, and so the link to Garam's page, is for the roles Op and Admin alone.
+    readers = ["roles", "add-perms", "Viewer", "User", "-a", "can_read", "-r", "Plugins"]
+    for arguments in (["db", "migrate"], user, readers):
         with log.open("ab") as file:
             done = subprocess.run(
                 [sys.executable, "-m", "airflow", *arguments],

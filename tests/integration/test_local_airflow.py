@@ -43,6 +43,28 @@ def try_queue():
 try_queue()
 """
 
+APPROVAL = """
+import sys
+sys.path.insert(0, {dags!r})
+from airflow.sdk import dag, task
+from common.approval import APPROVE, DeploymentApproval
+from common.garam import DEFAULT_ARGS
+
+@dag(schedule=None, default_args=DEFAULT_ARGS)
+def try_approval():
+    @task.short_circuit(ignore_downstream_trigger_rules=True)
+    def record_approval(response):
+        return response["chosen_options"] == [APPROVE]
+
+    @task
+    def deploy():
+        return True
+
+    record_approval(DeploymentApproval(task_id="ask", subject="Deploy?").output) >> deploy()
+
+try_approval()
+"""
+
 
 class Api:
     """Just enough of Airflow's REST API."""
@@ -87,6 +109,7 @@ def running() -> Iterator[tuple[StackInfo, Path]]:
     dags = folder / "try-dags"
     dags.mkdir()
     (dags / "try_queue.py").write_text(DAG)
+    (dags / "try_approval.py").write_text(APPROVAL.format(dags=str(Path(__file__).parents[2] / "dags")))
     # One generated password in 64 begins with a dash.
     secret = folder / "secrets" / "airflow-admin"
     secret.parent.mkdir(mode=0o700)
@@ -96,6 +119,7 @@ def running() -> Iterator[tuple[StackInfo, Path]]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("GARAM_NEWS__ALLOW_LOOPBACK", "true")
+            patch.setenv("GARAM_GATE__APPROVAL_HOURS", "0.002")
             patch.setenv("GARAM_OPENSEARCH_URL", "http://127.0.0.1:1")
             yield stack.up(["postgres", "airflow"], options=options, folder=folder), folder
     finally:
@@ -170,6 +194,40 @@ def test_feeds_are_seen_and_changed_by_who_may(running: tuple[StackInfo, Path]) 
         assert (state["url"], state["enabled"], state["condition"]) == (feed, False, "disabled")
         assert browser.get(page, params={"lang": "en"}).text.count(">Enable</button>") == 1
     store.close()
+
+
+@pytest.mark.timeout(600)
+def test_an_approval_without_a_response_is_a_refusal_and_the_run_is_green(running: tuple[StackInfo, Path]) -> None:
+    info, _ = running
+    api = Api(info)
+    run = api.run("try_approval")
+    tasks = {one["task_id"]: one["state"] for one in api.call(f"{run}/taskInstances")["task_instances"]}
+    assert tasks == {"ask": "success", "record_approval": "success", "deploy": "skipped"}
+    response = api.call(f"{run}/taskInstances/ask/xcomEntries/return_value?deserialize=true")["value"]
+    assert response["chosen_options"] == ["Refuse"]
+    assert response["responded_by_user"] is None
+
+
+def test_a_viewer_finds_the_page_and_cannot_change_feeds(running: tuple[StackInfo, Path]) -> None:
+    info, _ = running
+    assert info.airflow_url is not None
+    assert info.postgres_url is not None
+    store = Store(info.postgres_url)
+    store.migrate()
+    store.close()
+    api, password = Api(info), secrets.token_urlsafe(12)
+    user = {"username": "reader", "email": "reader@localhost", "first_name": "Rea", "last_name": "Der"}
+    api.call("/auth/fab/v1/users", {**user, "password": password, "roles": [{"name": "Viewer"}]})
+    token = api.call("/auth/token", {"username": "reader", "password": password})["access_token"]
+    headers = {"Authorization": f"Bearer {token}", "Sec-Fetch-Site": "same-origin"}
+    with httpx.Client(base_url=info.airflow_url, headers=headers, timeout=30) as viewer:
+        plugins = viewer.get("/api/v2/plugins")
+        assert plugins.status_code == 200, plugins.text
+        views = [view["name"] for one in plugins.json()["plugins"] for view in one["external_views"]]
+        assert "Garam" in views
+        assert viewer.get("/retraining/").status_code == 200
+        assert "<form" not in viewer.get("/retraining/feeds").text
+        assert viewer.post("/retraining/feeds", data={"action": "add", "url": "https://x.example"}).status_code == 403
 
 
 @pytest.mark.timeout(600)
