@@ -1,8 +1,8 @@
 """crawl_news: every 30 minutes, polls the feeds that are due; then new articles go to the live index.
 
-One task polls all feeds, many at once: a task a feed would be thousands of task instances a day. What each poll
-brought is in its log. `watch_outlets` fails once for each outlet that has gone silent, so that it is seen and whatever
-listens to failed tasks is told; the log of later runs goes on naming it.
+One task polls all feeds concurrently: one task per feed would be thousands of task instances a day. Its log has the
+result of each poll. `watch_outlets` fails once for each outlet that goes silent, so that alerts on failed tasks report
+it; the logs of later runs keep naming it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def crawl_news() -> None:
 
     @task
     def index_new_articles() -> int:
-        """Encode what is new with the champion and add it to the live index."""
+        """Encode the new articles with the champion and add them to the live index."""
         from pipeline import serving
 
         with garam() as ctx:
@@ -57,16 +57,16 @@ def crawl_news() -> None:
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def watch_outlets() -> list[str]:
-        """Fail when an outlet has gone silent since the last look; its sentence is the task's error."""
+        """Fail when an outlet has gone silent since the last run, with its sentence as the error."""
         from pipeline import news
 
         with garam() as ctx:
             silent = [one.sentence() for one in news.silent_outlets(ctx)]
             for sentence in silent:
                 logging.getLogger("garam.outlets").warning(sentence)
-            told = [one.sentence() for one in news.newly_silent(ctx)]
-        if told:
-            raise AirflowFailException("; ".join(told))
+            new = [one.sentence() for one in news.newly_silent(ctx)]
+        if new:
+            raise AirflowFailException("; ".join(new))
         return silent
 
     crawl() >> [index_new_articles(), watch_outlets()]

@@ -1,6 +1,6 @@
-"""learn_daily: each day in Seoul at 00:20, what the day's news taught: counts, statistics, query weights, synonyms.
+"""learn_daily: each day in Seoul at 00:20, learns from the day's news: counts, statistics, query weights, synonyms.
 
-The partition is the day. Backfilling it over history recomputes those days and starts no retraining.
+The partition is the day. A backfill recomputes its days and starts no retraining.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, logged, s
 def learn_daily() -> None:
     @task
     def count_articles() -> dict[str, int]:
-        """Count every article that is not counted yet, each once."""
+        """Count every article that has not been counted, each once."""
         from pipeline import temporal
 
         with garam() as ctx:
@@ -42,7 +42,7 @@ def learn_daily() -> None:
 
     @task
     def publish_query_weights(statistics_id: int) -> bool:
-        """Make the day's query weights and serve them if their gate accepts them."""
+        """Make the day's query weights, and serve them if their gate accepts them."""
         from pipeline import loop, temporal
 
         with garam() as ctx:
@@ -58,7 +58,7 @@ def learn_daily() -> None:
 
     @task
     def validate_synonyms(synonym_run_id: int) -> int:
-        """Let the validator veto; only what it leaves becomes a synonym group."""
+        """Validate the candidates by a language model; those that it does not reject become synonym groups."""
         from pipeline import synonyms
 
         with garam() as ctx:
@@ -69,7 +69,7 @@ def learn_daily() -> None:
     count_articles() >> settled
     publish_query_weights(statistics)
     synonym_run = discover_synonyms(settled)
-    # Embeddings and statistics both want every core: one after the other is quicker on a small machine.
+    # Embeddings and statistics both use every core: in sequence they are faster on a small machine.
     statistics >> synonym_run
     validate_synonyms(synonym_run)
 

@@ -1,6 +1,6 @@
-"""operate: what people do by hand, with a form: undo, rebuild, import, forget, prune.
+"""operate: manual operations with a form: roll back, rebuild, deploy, import, forget, prune and others.
 
-Each action is the function behind the command of the same name (`garam rollback` ...).
+Each action calls the function of the command of the same name (`garam rollback` ...).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ ACTIONS = {
     "rollback": "go back to the generation served before, and pause automatic promotion",
     "resume": "let the gate promote again after a rollback",
     "rebuild": "build the live generation's index again from Postgres and artifacts",
-    "deploy": "deploy a model by hand, whatever the gate said (recorded with your reason)",
-    "import_archive": "take an archive in: a file on the server, or hf:NAME",
-    "forget": "remove an article by its url, everywhere and for good",
+    "deploy": "deploy a model by hand, whatever the gate decided (recorded with your reason)",
+    "import_archive": "import an archive: a file on the server, or hf:NAME",
+    "forget": "remove an article by its url, everywhere and permanently",
     "build_base": "build the base (vocabulary and dense encoder) from the articles known now",
-    "grow_base": "give the newest trends' words that the base cuts into pieces tokens of their own",
+    "grow_base": "add tokens to the base's vocabulary for the newest trends' words that it splits",
     "fine_tune": "fine-tune the base's dense encoder on yesterday's training set (training.fine_tuning.steps)",
-    "rederive": "read the kept raw answers of feeds anew, by today's rules",
-    "prune": "remove artifacts, raw answers and indices that nothing refers to any more",
+    "rederive": "parse the stored raw responses of feeds again, by the current rules",
+    "prune": "remove artifacts, raw responses and indices that nothing refers to",
 }
 
 
-def _given(name: str) -> str:
-    """A form field that the chosen action cannot do without."""
+def _required(name: str) -> str:
+    """A form field that the chosen action requires."""
     value = get_current_context()["params"].get(name)
     if not value:
         from airflow.sdk.exceptions import AirflowFailException
@@ -65,7 +65,7 @@ def _actor() -> str:
 def operate() -> None:
     @task.branch
     def choose() -> str:
-        """The form's action."""
+        """The task of the form's action."""
         action = str(get_current_context()["params"]["action"])
         if action in ("build_base", "grow_base", "fine_tune"):
             return "write_base_job"
@@ -86,7 +86,7 @@ def operate() -> None:
 
     @task
     def rollback(generation: int) -> int:
-        """One alias call back; pauses automatic promotion."""
+        """Switch the alias back to the previous generation, and pause automatic promotion."""
         from pipeline import serving
 
         with garam() as ctx:
@@ -103,7 +103,7 @@ def operate() -> None:
 
     @task
     def rebuild() -> int:
-        """A fresh index for the live generation, then one alias call."""
+        """Build a new index for the live generation, then switch the alias to it."""
         from pipeline import serving
 
         with garam() as ctx:
@@ -111,36 +111,36 @@ def operate() -> None:
 
     @task
     def deploy() -> int:
-        """Deploy a model whatever the gate said."""
+        """Deploy a model whatever the gate decided."""
         from pipeline import serving
 
         with garam() as ctx:
-            return serving.deploy(ctx, int(_given("model")), actor=_actor(), force=True, progress=logged())
+            return serving.deploy(ctx, int(_required("model")), actor=_actor(), force=True, progress=logged())
 
     @task
     def import_archive() -> dict[str, Any]:
-        """Stream an archive in; a rerun goes on where it stopped."""
+        """Import an archive as a stream; a rerun continues where it stopped."""
         from pipeline import news
         from pipeline.asof import parse_day
 
         params = get_current_context()["params"]
         since, until = (parse_day(params[k]) if params[k] else None for k in ("since", "until"))
         with garam() as ctx:
-            report = news.import_archive(ctx, _given("source"), since=since, until=until, progress=logged())
+            report = news.import_archive(ctx, _required("source"), since=since, until=until, progress=logged())
             return dataclasses.asdict(report)
 
     @task
     def forget() -> dict[str, Any]:
-        """Remove an article everywhere; what its words are still in is in the result."""
+        """Remove an article everywhere; the result lists the artifacts that still contain its words."""
         from pipeline import loop
 
         with garam() as ctx:
-            done = loop.forget(ctx, _given("url"), reason=get_current_context()["params"]["reason"])
-            return dataclasses.asdict(done)
+            report = loop.forget(ctx, _required("url"), reason=get_current_context()["params"]["reason"])
+            return dataclasses.asdict(report)
 
     @task
     def rederive() -> dict[str, Any]:
-        """Read the kept raw answers anew."""
+        """Parse the stored raw responses again."""
         from pipeline import news
 
         with garam() as ctx:
@@ -148,7 +148,7 @@ def operate() -> None:
 
     @task
     def prune() -> dict[str, Any]:
-        """Remove what nothing refers to."""
+        """Remove artifacts, raw responses and indices that nothing refers to."""
         from pipeline import retention
 
         with garam() as ctx:
@@ -156,7 +156,7 @@ def operate() -> None:
 
     @task
     def write_base_job() -> str:
-        """Write down the job of building, growing or fine-tuning the base."""
+        """The job that builds, grows or fine-tunes the base, as an artifact."""
         from pipeline import loop
 
         with garam() as ctx:
@@ -172,7 +172,7 @@ def operate() -> None:
 
     @task
     def register_base(job: str, result: dict[str, Any]) -> int:
-        """Enter the base model into the store."""
+        """Register the base model in the store."""
         from pipeline import training
 
         with garam() as ctx:

@@ -1,4 +1,4 @@
-"""What every DAG file shares: defaults, the day of a run, errors, progress. Imports nothing heavy."""
+"""Shared by every DAG file: default arguments, the day of a run, errors, progress. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DAY_PARAM = Param(
 
 
 def gpu_queue() -> dict[str, Any]:
-    """Arguments that send a task to the GPU worker; none where no remote executor is configured (it runs locally)."""
+    """Arguments that send a task to the GPU worker; empty without a remote executor, when the task runs locally."""
     executors = conf.get("core", "executor", fallback="LocalExecutor")
     for name in ("EdgeExecutor", "CeleryExecutor"):
         if name in executors:
@@ -47,7 +47,7 @@ def gpu_queue() -> dict[str, Any]:
 
 @contextmanager
 def garam() -> Iterator[Context]:
-    """The pipeline's context for one task; errors that a retry cannot mend fail the task at once."""
+    """The pipeline's context for one task; errors that a retry cannot fix fail the task at once."""
     from pipeline.context import Context
     from pipeline.errors import GaramError
 
@@ -76,7 +76,7 @@ def run_day() -> dt.date:
 
 @task
 def settle() -> dict[str, str]:
-    """Fix the run's as-of: everything after this reads the same articles and counts, whenever it is retried."""
+    """Fix the run's as-of: all later tasks read the same articles and counts, also when they are retried."""
     from pipeline import loop
 
     with garam() as ctx:
@@ -85,14 +85,14 @@ def settle() -> dict[str, str]:
 
 
 def as_of(parts: dict[str, str]) -> Any:
-    """The `AsOf` that an earlier task of the run settled."""
+    """The `AsOf` that `settle` returned as strings."""
     from pipeline.asof import AsOf, parse_day, parse_instant
 
     return AsOf(parse_day(parts["day"]), parse_instant(parts["known_by"]))
 
 
 def logged(every_s: float = 10.0) -> Callable[[str, int, int], None]:
-    """Progress into the task's log, at most a line in ``every_s`` seconds and one at the end of each step."""
+    """A progress function that logs at most one line in ``every_s`` seconds, and one at the end of each step."""
     logger = logging.getLogger("garam.progress")
     last: dict[str, float] = {}
 
