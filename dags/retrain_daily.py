@@ -100,7 +100,7 @@ def retrain_daily() -> None:
 
     approval = DeploymentApproval(
         task_id="ask_for_approval",
-        subject="Deploy the model of {{ params.day or dag_run.partition_key or 'yesterday' }}?",
+        subject="Deploy the model of {{ ti.xcom_pull(task_ids='settle')['day'] }}?",
         body="Every rule of the gate passed: see the page Garam, or the log of the task `decide`.",
     )
 
@@ -117,7 +117,7 @@ def retrain_daily() -> None:
             hours = ctx.config.gate.approval_hours
         print(f"Deployment {'approved' if approved else 'refused'} by {by}.")
         if user is None:
-            print(f"Nobody responded within {hours:g} hours (gate.approval_hours). Deploy it with `garam deploy`.")
+            print(f"No response within {hours:g} hours (gate.approval_hours). `operate` can still deploy the model.")
         return approved
 
     @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
