@@ -52,23 +52,21 @@ def test_the_newest_round_or_that_of_the_day(client: TestClient) -> None:
     assert client.get("/overview", params={"day": "2026-11-01"}).json()["round"]["day"] == "2026-11-01"
 
 
-@pytest.mark.parametrize(
-    ("day", "sentence"),
-    [
-        ("", "“” is not a day"),
-        ("yesterday", "“yesterday” is not a day"),
-        ("2026-11-31", "“2026-11-31” is not a day"),
-        ("2026-11-02", "No model of 2026-11-02 has been evaluated."),
-    ],
-)
-def test_a_day_without_a_round_names_those_that_have_one(client: TestClient, day: str, sentence: str) -> None:
-    response = client.get("/", params={"day": day})
-    assert response.status_code == 404
-    assert sentence in response.text
-    assert "Newest round: 2026-11-03" in response.text
-    for other in DAYS:
-        assert f'href="./?day={other}&amp;lang=en"' in response.text
-    assert "Reason of" not in response.text
+def test_a_day_without_a_round_names_those_that_have_one(client: TestClient) -> None:
+    sentences = {
+        "": "“” is not a day",
+        "yesterday": "“yesterday” is not a day",
+        "2026-11-31": "“2026-11-31” is not a day",
+        "2026-11-02": "No model of 2026-11-02 has been evaluated.",
+    }
+    for day, sentence in sentences.items():
+        response = client.get("/", params={"day": day})
+        assert response.status_code == 404
+        assert sentence in response.text
+        assert "Newest round: 2026-11-03" in response.text
+        for other in DAYS:
+            assert f'href="./?day={other}&amp;lang=en"' in response.text
+        assert "Reason of" not in response.text
 
 
 def test_the_browsers_language_is_used(client: TestClient) -> None:
