@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> Path:
     """Base, fine-tuning where it is asked for, learning; the model's folder."""
     from pipeline.training.files import learn_from_articles
-    from pipeline.training.finetune.processes import Processes
+    from pipeline.training.finetune.distributed import Processes
 
     config: Config = _configured(options)
     output: Path = options.output

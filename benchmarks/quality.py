@@ -49,8 +49,8 @@ from pipeline.querysets import Corpus, Query, QuerySet
 from pipeline.text.words import analyse
 from pipeline.training.base import build_base
 from pipeline.training.files import learn_from_articles
-from pipeline.training.keywords import leading_words
 from pipeline.training.learning import sums_of
+from pipeline.training.pseudo_queries import leading_words
 from pipeline.training.sums import Sums, solve
 from pipeline.training.worker import encode_in_parts, total_of
 from pipeline.vectors import DenseVectors, KeptVectors

@@ -15,13 +15,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from pipeline.encoder.encoding import Encoding
 from pipeline.encoder.vocabulary import blocked_tokens, feature_name, vocabulary_hash
-from pipeline.lazy import attributes
+from pipeline.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from pipeline.encoder.dense import DenseEncoder
     from pipeline.encoder.encoder import Encoder
-    from pipeline.encoder.reference import MaskedLMEncoder, load_any
-    from pipeline.encoder.table import QueryTable
+    from pipeline.encoder.masked_lm import MaskedLMEncoder, load_any
+    from pipeline.encoder.query_table import QueryTable
 
 __all__ = [
     "DenseEncoder",
@@ -38,8 +38,8 @@ __all__ = [
 _HOMES = {
     "DenseEncoder": "dense",
     "Encoder": "encoder",
-    "MaskedLMEncoder": "reference",
-    "QueryTable": "table",
-    "load_any": "reference",
+    "MaskedLMEncoder": "masked_lm",
+    "QueryTable": "query_table",
+    "load_any": "masked_lm",
 }
 __getattr__ = attributes(__name__, _HOMES)

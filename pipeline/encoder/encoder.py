@@ -18,8 +18,8 @@ from pipeline.encoder import folder as files
 from pipeline.encoder.dense import DenseEncoder
 from pipeline.encoder.encoding import QUERY_TOKENS, Encoding
 from pipeline.encoder.lexical import saturation
+from pipeline.encoder.query_table import QueryTable
 from pipeline.encoder.statistics import CorpusStatistics
-from pipeline.encoder.table import QueryTable
 from pipeline.encoder.vocabulary import MANIFEST, blocked_tokens, vocabulary_hash
 from pipeline.encoder.windows import windows
 from pipeline.errors import BadInputError, CorruptArtifactError
@@ -108,8 +108,8 @@ class Encoder(QuerySide):
     """An inference-free sparse encoder: ``score(query, document) = encode_queries @ encode_documents.T``.
 
     A document is its lexical floor (`pipeline.encoder.lexical`) and, where there is a ``table``, the terms that its
-    dense vectors stand for (`pipeline.encoder.table`). Queries are tokens of a vocabulary of our own, the documents'
-    encoder has another one. Everything that decides a vector is in the model's folder.
+    dense vectors stand for (`pipeline.encoder.query_table`). Queries have a vocabulary of our own; the dense
+    encoder has its own. Everything that decides a vector is in the model's folder.
 
     Attributes besides `QuerySide`'s: ``dense`` (loaded when first used), ``table`` (None: the floor alone),
     ``encoding``, ``facts`` (what ``garam.json`` says besides).

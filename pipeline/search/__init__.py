@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.lazy import attributes
+from pipeline.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from pipeline.search.baseline import bm25_run

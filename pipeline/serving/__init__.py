@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.lazy import attributes
+from pipeline.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from pipeline.serving.alias import live, resume, rollback

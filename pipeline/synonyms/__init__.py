@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.lazy import attributes
+from pipeline.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from pipeline.synonyms.candidates import build_synonym_groups_from_clusters, discover_synonyms_temporal

@@ -21,7 +21,7 @@ from pipeline.synonyms.candidates import Neighbourhood, discover_synonyms_tempor
 from pipeline.synonyms.clusters import TemporalClusters, cluster_tokens_temporal
 from pipeline.synonyms.contrast import Usage
 from pipeline.synonyms.embeddings import TemporalEmbeddings, WordEncoder, choose_words, embed
-from pipeline.synonyms.known import known_pairs
+from pipeline.synonyms.labelled_pairs import known_pairs
 from pipeline.synonyms.pairs import SynonymPair
 from pipeline.synonyms.validators.proof import Question
 from pipeline.synonyms.windows import sample_windows, windows_of

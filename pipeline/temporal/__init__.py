@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.lazy import attributes
+from pipeline.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from pipeline.temporal.counting import CountReport, count_articles
-    from pipeline.temporal.explain import ExplainedWeights, TokenWeight, explain_weights
     from pipeline.temporal.history import SeriesRow, drift_of_days, no_trends, series, trends
-    from pipeline.temporal.learn import learn_statistics
-    from pipeline.temporal.plain import (
+    from pipeline.temporal.in_memory import (
         TrendingToken,
         analyze_token_frequency_over_time,
         calculate_ensemble_idf,
@@ -24,8 +22,10 @@ if TYPE_CHECKING:
         calculate_windowed_idf,
         detect_trending_tokens,
     )
+    from pipeline.temporal.learn import learn_statistics
     from pipeline.temporal.plots import plot_drift, plot_series, plot_trends
     from pipeline.temporal.sentences import korean
+    from pipeline.temporal.weight_explanation import ExplainedWeights, TokenWeight, explain_weights
     from pipeline.temporal.weights import make_query_weights
 
 _HOME = {
@@ -33,9 +33,9 @@ _HOME = {
     "count_articles": "counting",
     "learn_statistics": "learn",
     "make_query_weights": "weights",
-    "ExplainedWeights": "explain",
-    "TokenWeight": "explain",
-    "explain_weights": "explain",
+    "ExplainedWeights": "weight_explanation",
+    "TokenWeight": "weight_explanation",
+    "explain_weights": "weight_explanation",
     "SeriesRow": "history",
     "drift_of_days": "history",
     "no_trends": "history",
@@ -45,12 +45,12 @@ _HOME = {
     "plot_series": "plots",
     "plot_trends": "plots",
     "korean": "sentences",
-    "TrendingToken": "plain",
-    "analyze_token_frequency_over_time": "plain",
-    "calculate_ensemble_idf": "plain",
-    "calculate_temporal_idf": "plain",
-    "calculate_windowed_idf": "plain",
-    "detect_trending_tokens": "plain",
+    "TrendingToken": "in_memory",
+    "analyze_token_frequency_over_time": "in_memory",
+    "calculate_ensemble_idf": "in_memory",
+    "calculate_temporal_idf": "in_memory",
+    "calculate_windowed_idf": "in_memory",
+    "detect_trending_tokens": "in_memory",
 }
 
 __all__ = [

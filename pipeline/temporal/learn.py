@@ -22,8 +22,8 @@ from pipeline.store.counts import CountingVersion, Counts
 from pipeline.store.packed import digest
 from pipeline.temporal import drift
 from pipeline.temporal.counting import readable_words, vocabularies
-from pipeline.temporal.describe import describe
 from pipeline.temporal.idf import ONE_DAY, RunningSums, advance_to, ensemble_idf, smoothed_idf
+from pipeline.temporal.trend_evidence import describe
 from pipeline.temporal.trending import LENGTHS, compare, score
 
 if TYPE_CHECKING:

@@ -125,7 +125,7 @@ def fine_tuned_base(
     """A base with the vocabulary of the one in ``start`` and its dense encoder fine-tuned on a training set
     (`pipeline.training.finetune`): kept vectors and sums are made anew for it."""
     from pipeline.training.finetune import fine_tune
-    from pipeline.training.finetune.processes import Processes
+    from pipeline.training.finetune.distributed import Processes
 
     tuned = fine_tune(
         training_set, start, work / "tuned", settings.fine_tuning, progress, seed=settings.seed, work=work / "steps"

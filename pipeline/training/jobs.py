@@ -24,7 +24,7 @@ from pipeline.store.articles import Article
 from pipeline.store.models import Model
 from pipeline.store.vectors import SumsRow
 from pipeline.text.words import key as analyser
-from pipeline.training import keywords
+from pipeline.training import pseudo_queries
 from pipeline.training.vocabulary import new_tokens
 from pipeline.training.worker import JOB_FORMAT, JobResult, read_job, run_job
 from pipeline.vectors import text_key
@@ -202,7 +202,7 @@ def sums_recipe(ctx: Context, base: str) -> str:
     """The identity of how sums are made: the same articles have the same sums by it."""
     training = ctx.config.training
     drawing = [training.queries_per_text, training.query_words, training.heaviest_words, training.seed]
-    return content_hash({"base": base, "drawing": drawing, "rules": keywords.RULES, "analyser": analyser()})
+    return content_hash({"base": base, "drawing": drawing, "rules": pseudo_queries.RULES, "analyser": analyser()})
 
 
 def _batches(ctx: Context, reader: _Reader, recipe: str) -> tuple[list[tuple[str, str]], dict[str, Any] | None]:

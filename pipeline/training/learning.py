@@ -23,7 +23,7 @@ from pipeline.encoder import Encoder, QueryTable
 from pipeline.encoder.statistics import corpus_statistics
 from pipeline.progress import Progress, silent
 from pipeline.text.words import analyse
-from pipeline.training.keywords import keyword_queries, leading_words
+from pipeline.training.pseudo_queries import keyword_queries, leading_words
 from pipeline.training.sums import Sums, solve
 from pipeline.vectors import KeptVectors
 

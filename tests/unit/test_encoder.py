@@ -91,7 +91,7 @@ def test_a_long_text_has_the_best_of_its_windows_and_the_heaviest_of_its_terms(e
 
 def test_many_texts_are_multiplied_in_parts_that_join(monkeypatch: pytest.MonkeyPatch, encoder: Encoder) -> None:
     before = encoder.encode_documents(TEXTS).toarray()
-    monkeypatch.setattr("pipeline.encoder.table._WINDOWS_AT_ONCE", 2)
+    monkeypatch.setattr("pipeline.encoder.query_table._WINDOWS_AT_ONCE", 2)
     np.testing.assert_allclose(encoder.encode_documents(TEXTS).toarray(), before, atol=1e-6)
 
 

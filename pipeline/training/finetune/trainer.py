@@ -24,11 +24,11 @@ from pipeline.encoder.statistics import corpus_statistics
 from pipeline.encoder.vocabulary import MANIFEST
 from pipeline.errors import ConfigError
 from pipeline.progress import Progress, silent
-from pipeline.training.finetune import checkpoint, curves, data, health, losses
+from pipeline.training.finetune import checkpoint, collapse, curves, data, losses
 from pipeline.training.finetune.data import Batch
+from pipeline.training.finetune.distributed import Processes
+from pipeline.training.finetune.model import Student
 from pipeline.training.finetune.objective import Relation, objective
-from pipeline.training.finetune.processes import Processes
-from pipeline.training.finetune.student import Student
 
 LOGGED = 200
 """Points of a loss curve that a card keeps."""
@@ -138,7 +138,7 @@ class _Run:
         while self.done < last:
             terms = self._step(self.plan[self.done], self.done)
             self.done += 1
-            health.check(terms, self.done, settings, int((~self.encoder.blocked).sum()), self.ramp_steps)
+            collapse.check(terms, self.done, settings, int((~self.encoder.blocked).sum()), self.ramp_steps)
             self.history.append({"step": float(self.done), **terms})
             pace = (self.done - first) / max(time.monotonic() - began, 1e-9)
             shown = " ".join(f"{name} {value:.3g}" for name, value in terms.items() if name != "empty")
@@ -160,7 +160,7 @@ class _Run:
         terms = self.student.fitting(lambda: self._gradients(batch, step))
         self.processes.add_up(self.weights.values())
         norm = torch.nn.utils.clip_grad_norm_(list(self.weights.values()), self.settings.clip_norm)
-        health.check_gradient(float(norm), step + 1)
+        collapse.check_gradient(float(norm), step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self._rate(step)
         self.optimizer.step()

@@ -96,7 +96,7 @@ def test_real_news_agree_with_the_formula(shared: Path):
 @given(corpora, st.integers(0, 119))
 def test_kept_sums_go_on_with_the_same_bits(corpus, stop):
     from pipeline.temporal.idf import ONE_DAY, advance_to
-    from pipeline.temporal.plain import _count
+    from pipeline.temporal.in_memory import _count
 
     documents = [words for words, _ in corpus]
     dates = [DAY - dt.timedelta(days=age) for _, age in corpus]

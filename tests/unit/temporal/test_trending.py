@@ -233,7 +233,7 @@ def test_divergence_is_none_for_the_same_and_one_for_the_disjoint():
 
 
 def test_drift_raises_the_level_when_the_language_changes():
-    from pipeline.temporal.plain import _count
+    from pipeline.temporal.in_memory import _count
 
     rng = np.random.default_rng(3)
     documents, dates = corpus(rng, 100, 8, 400)

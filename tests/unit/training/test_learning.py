@@ -9,9 +9,9 @@ from pipeline.config.training import TrainingConfig
 from pipeline.encoder import Encoder
 from pipeline.text.words import words as analysed
 from pipeline.training import learning
-from pipeline.training.keywords import keyword_queries, leading_words
 from pipeline.training.ladder import draw
 from pipeline.training.learning import Recent, bags, learn, sums_of
+from pipeline.training.pseudo_queries import keyword_queries, leading_words
 from pipeline.training.sums import Sums
 from pipeline.vectors import DenseVectors, KeptVectors
 from tests.tiny import tiny_encoder

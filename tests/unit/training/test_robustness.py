@@ -16,8 +16,8 @@ from pipeline.encoder.dense import DenseEncoder
 from pipeline.errors import BadInputError
 from pipeline.progress import silent
 from pipeline.training.finetune import CollapsedError, checkpoint
-from pipeline.training.finetune.health import check_gradient
-from pipeline.training.finetune.student import Student
+from pipeline.training.finetune.collapse import check_gradient
+from pipeline.training.finetune.model import Student
 from pipeline.training.finetune.trainer import _Run
 from tests.unit.training.test_trainer import ROOT, parameters, run, settings, weights
 

@@ -16,9 +16,9 @@ from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import silent
 from pipeline.training.finetune import CollapsedError, fine_tune
 from pipeline.training.finetune import data as training_data
-from pipeline.training.finetune.health import check
+from pipeline.training.finetune.collapse import check
+from pipeline.training.finetune.model import Student
 from pipeline.training.finetune.objective import Relation, objective
-from pipeline.training.finetune.student import Student
 from pipeline.training.finetune.trainer import _Run
 from tests.tiny import tiny_encoder
 
