@@ -111,7 +111,7 @@ def main() -> None:
     shown = min(options.kept, 20_000)
     windowed = draw.normal(size=(shown * WINDOWS, WIDTH)).astype(np.float16)
     thresholds = np.full(SIZE, 1.2 * np.linalg.norm(table, axis=1).mean(), np.float32)
-    made = QueryTable(table, np.zeros(WIDTH, np.float32), thresholds, 48.0)
+    made = QueryTable(table, thresholds, 48.0)
     starts = np.arange(0, len(windowed) + 1, WINDOWS)
     took, _ = timed(lambda: made.terms(windowed, starts, 150))
     print(f"terms of {options.kept} kept texts by a new table: {took * options.kept / shown:.0f} s "

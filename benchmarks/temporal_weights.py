@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 from pipeline.asof import day_of
 from pipeline.config import Config
-from pipeline.encoder.lexical import saturation
+from pipeline.encoder.lexical import bm25_weights
 from pipeline.encoder.vocabulary import blocked_tokens
 from pipeline.news import load_korean_news_with_dates
 from pipeline.store.counts import Counts
@@ -134,7 +134,7 @@ def judge(
     size = len(next(iter(weightings.values())))
     held = np.flatnonzero(news.days < day.toordinal() + span)
     lengths = [len(news.tokens[r]) for r in held]
-    documents = saturation([news.tokens[r] for r in held], size, float(np.mean(lengths))).T.tocsr() * floor
+    documents = bm25_weights([news.tokens[r] for r in held], size, float(np.mean(lengths))).T.tocsr() * floor
     asked = held[news.days[held] >= day.toordinal()]
     chosen = np.random.default_rng(day.toordinal()).permutation(asked)[:queries]
     stories = news.stories[held]

@@ -81,7 +81,7 @@ def tiny_encoder(folder: Path, *, seed: int = 0, gain: float = 1.0, max_chars: i
         tokenizer,
         weights,
         encoding=Encoding(average_length=8.0, max_chars=max_chars, window_chars=60, max_terms=40),
-        table=QueryTable(rows, np.zeros(16, np.float32), thresholds, gain),
+        table=QueryTable(rows, thresholds, gain),
         device="cpu",
     )
     rows[made.blocked] = 0.0

@@ -1,7 +1,7 @@
-"""The one place that turns text into sparse vectors: training, evaluation, serving and notebooks share it.
+"""Text to sparse vectors; shared by training, evaluation, serving and notebooks.
 
-``feature_name``, ``blocked_tokens`` and ``Encoding`` need no torch; the encoders import it at first use, so that
-reading this package in an Airflow DAG file costs nothing.
+``feature_name``, ``blocked_tokens`` and ``Encoding`` need no torch. The encoders import it at first use, so importing
+this package in an Airflow DAG file is cheap.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-# Idle OpenMP threads that spin starve every other process of a small machine: a training step took 12 to 16 s
-# beside other jobs without it and 2 to 3.5 s with it. It has to be set before torch is imported.
+# Without it, idle OpenMP threads spin and starve the other processes of a small machine: a training step took 12 to
+# 16 s beside other jobs without it and 2 to 3.5 s with it. It has to be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from pipeline.encoder.encoding import Encoding

@@ -1,4 +1,7 @@
-"""A dense encoder, as it is: its own tokenizer, its own pooling, its own prefixes. Nothing of it is retrained daily."""
+"""The dense encoder of documents: a transformers model with its own tokenizer, pooling and prefixes.
+
+It is frozen in daily training; only `pipeline.training.finetune` changes it.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,18 @@ from pipeline.encoder.hardware import autocast, best_device, out_of_memory
 from pipeline.errors import BadInputError
 
 FILE = "dense.json"
-"""Its file in a folder: how the encoder pools and which prefixes it wants."""
+"""File of `DenseSettings` in the folder of a dense encoder."""
 MAX_TOKENS = 512
 BATCH_TOKENS = 4096
-"""Tokens (with padding) that go through the encoder at once on a CPU; 16 times as many on a GPU."""
+"""Tokens of a batch, padding included, on a CPU; 16 times as many on a GPU."""
 Pooling = Literal["mean", "cls"]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class DenseSettings:
-    """How an encoder is used: ``pooling`` of the last hidden states (``mean`` over the tokens, or ``cls``, the first
-    one's), what stands before a query and before a passage."""
+    """``pooling`` of the last hidden states (``mean`` over the tokens, or ``cls``, the first token) and the prefixes of
+    queries and passages (E5's ``query: `` and ``passage: ``)."""
 
     pooling: Pooling = "mean"
     query_prefix: str = ""
@@ -37,7 +40,7 @@ class DenseSettings:
 
     @classmethod
     def read(cls, folder: Path) -> DenseSettings:
-        """The settings of a folder: ours, or those that sentence-transformers wrote; E5's mean pooling without any.
+        """The settings in ``dense.json``, else in the files of sentence-transformers, else mean pooling.
 
         Raises BadInputError for a pooling that is not supported.
         """
@@ -45,23 +48,24 @@ class DenseSettings:
             return cls(**json.loads((folder / FILE).read_text("utf-8")))
         pooling, prompts = "mean", dict[str, str]()
         for file in sorted(folder.glob("*_Pooling/config.json")):
-            facts = json.loads(file.read_text("utf-8"))
-            modes = [k.removeprefix("pooling_mode_") for k, v in facts.items() if k.startswith("pooling_mode_") and v]
-            pooling = str(facts.get("pooling_mode") or next(iter(modes), "mean"))
+            config = json.loads(file.read_text("utf-8"))
+            modes = [k.removeprefix("pooling_mode_") for k, v in config.items() if k.startswith("pooling_mode_") and v]
+            pooling = str(config.get("pooling_mode") or next(iter(modes), "mean"))
             pooling = {"mean_tokens": "mean", "cls_token": "cls"}.get(pooling, pooling)
         if (folder / "config_sentence_transformers.json").exists():
-            facts = json.loads((folder / "config_sentence_transformers.json").read_text("utf-8"))
-            prompts = facts.get("prompts") or {}
+            config = json.loads((folder / "config_sentence_transformers.json").read_text("utf-8"))
+            prompts = config.get("prompts") or {}
         if pooling not in ("mean", "cls"):
-            raise BadInputError(f"{folder} pools by {pooling!r}: only mean and cls are supported; name another encoder")
+            raise BadInputError(f"{folder} uses {pooling!r} pooling: only mean and cls work; name another encoder")
         passage = prompts.get("passage") or prompts.get("document") or ""
         return cls(pooling, prompts.get("query") or "", passage)  # type: ignore[arg-type]
 
 
 class DenseEncoder:
-    """A transformers encoder with its tokenizer: text in, unit vectors of ``width`` numbers out.
+    """A transformers encoder with its tokenizer: texts to unit vectors.
 
-    ``model`` is in eval mode; ``max_tokens`` are read of a text, special tokens included.
+    Attributes: ``model`` (in eval mode), ``tokenizer``, ``settings``, ``device``, ``width`` (dimensions H of a vector)
+    and ``max_tokens`` (longest input in tokens, special tokens included).
     """
 
     def __init__(self, model: Any, tokenizer: Any, settings: DenseSettings, *, device: str | None = None) -> None:
@@ -72,25 +76,25 @@ class DenseEncoder:
         self.width = int(model.config.hidden_size)
         positions = int(getattr(model.config, "max_position_embeddings", MAX_TOKENS) or MAX_TOKENS)
         if "roberta" in str(getattr(model.config, "model_type", "")):
-            positions -= int(getattr(model.config, "pad_token_id", 1) or 1) + 1  # RoBERTa counts from there
+            positions -= int(getattr(model.config, "pad_token_id", 1) or 1) + 1  # ids start after the padding
         self.max_tokens = min(positions, MAX_TOKENS, int(tokenizer.model_max_length))
 
     @classmethod
     def load(cls, source: str | Path, *, device: str | None = None, settings: DenseSettings | None = None,
              offline: bool = True) -> DenseEncoder:  # fmt: skip
-        """Read an encoder from a folder, or with ``offline`` false from the hub by its name.
+        """Load an encoder from a folder, or by its name from the Hugging Face hub (unless ``offline``).
 
-        Only safetensors are read and no code of the model is run. Raises BadInputError where there is none.
+        Only safetensors are read and no remote code is run. Raises BadInputError where it cannot be loaded.
         """
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-        where: dict[str, Any] = {"trust_remote_code": False, "local_files_only": offline}
+        options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": offline}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source, **where)
-            kind = AutoConfig.from_pretrained(source, **where).model_type
-            # Without a pooler, which nobody uses: BERT would make a random one and warn of it.
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            kind = AutoConfig.from_pretrained(source, **options).model_type
+            # The pooler is not used, and BERT would initialise a random one with a warning.
             parts = {"add_pooling_layer": False} if kind in ("bert", "roberta", "xlm-roberta") else {}
-            model = AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32, **where, **parts)
+            model = AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32, **options, **parts)
         except Exception as error:  # transformers raises whatever its parts raise
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             raise BadInputError(f"the dense encoder {source} cannot be loaded: {reason}.") from error
@@ -101,16 +105,17 @@ class DenseEncoder:
                    device=device)  # fmt: skip
 
     def save(self, folder: Path) -> None:
-        """Write weights (float16), tokenizer and settings. Half precision moves vectors by less than 1e-3, and everyone
-        reads what was written: what is learned and what is served come from the same numbers."""
+        """Write weights (float16), tokenizer and settings.
+
+        Half precision changes vectors by less than 1e-3. Training and serving both load the saved weights, so they use
+        the same vectors.
+        """
         self.model.half().save_pretrained(folder, safe_serialization=True)
         self.model.float()
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        config["dtype"] = "float32"  # whoever loads it computes in single precision, as we do
+        config["dtype"] = "float32"  # the precision to compute in after loading
         (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
-        self.tokenizer.backend_tokenizer.no_truncation()  # left by the last call, and not part of what it is
-        self.tokenizer.backend_tokenizer.no_padding()
-        # What was last encoded must not be in the files: the same encoder has the same bytes.
+        # Truncation and padding of the last call would be saved, too: the same encoder has to give the same bytes.
         self.tokenizer.backend_tokenizer.no_truncation()
         self.tokenizer.backend_tokenizer.no_padding()
         self.tokenizer.save_pretrained(folder)
@@ -118,43 +123,42 @@ class DenseEncoder:
 
     # ------------------------------------------------------------------ text to vectors
     def tokens(
-        self, texts: Sequence[str], kind: Literal["query", "passage"], most: int | None = None
+        self, texts: Sequence[str], kind: Literal["query", "passage"], max_tokens: int | None = None
     ) -> list[list[int]]:
-        """Token ids of each text behind its prefix, with special tokens, cut at ``most``, else at ``max_tokens``."""
+        """Token ids of each text with prefix and special tokens, truncated to ``max_tokens`` (default: the model's)."""
         if not texts:
             return []
         prefix = self.settings.query_prefix if kind == "query" else self.settings.passage_prefix
         encoded = self.tokenizer(
-            [prefix + text for text in texts], truncation=True, max_length=most or self.max_tokens,
+            [prefix + text for text in texts], truncation=True, max_length=max_tokens or self.max_tokens,
             return_attention_mask=False, return_token_type_ids=False,
         )  # fmt: skip
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
     def batches(self, tokens: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Positions of texts of about equal length, longest first (so memory trouble shows at once)."""
+        """Indices in batches of texts of similar length, longest first (so that running out of memory shows early)."""
         budget = BATCH_TOKENS * (16 if self.device.type == "cuda" else 1)
         order = sorted(range(len(tokens)), key=lambda index: -len(tokens[index]))
-        parts, start = [], 0
+        batches, start = [], 0
         while start < len(order):
             size = max(1, min(64 * (8 if self.device.type == "cuda" else 1), budget // len(tokens[order[start]])))
-            parts.append(order[start : start + size])
+            batches.append(order[start : start + size])
             start += size
-        return parts
+        return batches
 
     def padded(self, tokens: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Token ids as padded ids and mask, both (n, longest), on the encoder's device."""
+        """Padded token ids and attention mask, both (n, longest), on the device of the encoder."""
         length = max(len(ids) for ids in tokens)
         ids = torch.full((len(tokens), length), int(self.tokenizer.pad_token_id or 0), dtype=torch.long)
         mask = torch.zeros((len(tokens), length), dtype=torch.long)
-        for row, own in enumerate(tokens):
-            ids[row, : len(own)] = torch.as_tensor(own)
-            mask[row, : len(own)] = 1
+        for row, text_ids in enumerate(tokens):
+            ids[row, : len(text_ids)] = torch.as_tensor(text_ids)
+            mask[row, : len(text_ids)] = 1
         return ids.to(self.device), mask.to(self.device)
 
     def states(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled vectors (n, H) of length 1 and token states (n, L, H) divided by the same norms, float32; with
-        gradients where they are wanted."""
+        """Unit vectors (n, H) and token states (n, L, H) divided by the same norms, float32; differentiable."""
         with autocast(self.device):
             hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         hidden = hidden.float()
@@ -169,22 +173,22 @@ class DenseEncoder:
     def encode(
         self, texts: Sequence[str], kind: Literal["query", "passage"], progress: Progress | None = None
     ) -> NDArray[np.float32]:
-        """Unit vectors (n, H) float32 of the texts, each behind its prefix, in their order.
+        """Unit vectors (n, H) float32 of the texts, encoded with their prefix, in the given order.
 
-        Raises BadInputError where memory does not suffice for a single text.
+        ``progress(done, total)`` counts texts. Raises BadInputError where a single text does not fit into memory.
         """
         tokens = self.tokens(texts, kind)
         vectors: NDArray[np.float32] = np.zeros((len(texts), self.width), np.float32)
         done = 0
-        for part in self.batches(tokens):
-            vectors[part] = self._vectors([tokens[i] for i in part])
-            done += len(part)
+        for batch in self.batches(tokens):
+            vectors[batch] = self._encode_batch([tokens[i] for i in batch])
+            done += len(batch)
             if progress:
                 progress(done, len(texts))
         return vectors
 
-    def _vectors(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Vectors of one batch; encoded half by half where memory does not suffice for all at once."""
+    def _encode_batch(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Vectors of one batch; where it does not fit into memory, of its halves."""
         try:
             with torch.inference_mode():
                 return np.asarray(self.states(*self.padded(tokens))[0].cpu().numpy(), np.float32)
@@ -193,15 +197,15 @@ class DenseEncoder:
                 raise
             if len(tokens) == 1:
                 raise BadInputError(
-                    f"memory does not suffice for one text of {len(tokens[0])} tokens: free some"
+                    f"out of memory while encoding a text of {len(tokens[0])} tokens: free some memory"
                 ) from error
-        # Here the error is gone, and with it what it kept in memory.
+        # Outside the except block: the exception no longer keeps the tensors of the failed batch alive.
         half = len(tokens) // 2
-        return np.concatenate([self._vectors(tokens[:half]), self._vectors(tokens[half:])])
+        return np.concatenate([self._encode_batch(tokens[:half]), self._encode_batch(tokens[half:])])
 
 
 def identity(folder: Path) -> str:
-    """The identity (16 hex digits) of the dense encoder in ``folder``: its weights, tokenizer and settings."""
+    """Hash (16 hex digits) of the weights, tokenizer and settings of the dense encoder in ``folder``."""
     digest = hashlib.sha256()
     for file in sorted([*folder.glob("*.safetensors"), folder / "tokenizer.json", folder / FILE]):
         if file.exists():

@@ -1,4 +1,4 @@
-"""Text to sparse vectors: documents by a dense encoder and a static query table, queries by a table of weights."""
+"""Text to sparse vectors: documents by a dense encoder and a query table, queries by a lookup of token weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.encoder import dense as dense_files
 from pipeline.encoder import folder as files
 from pipeline.encoder.dense import DenseEncoder
 from pipeline.encoder.encoding import QUERY_TOKENS, Encoding
-from pipeline.encoder.lexical import saturation
+from pipeline.encoder.lexical import bm25_weights
 from pipeline.encoder.query_table import QueryTable
 from pipeline.encoder.statistics import CorpusStatistics
 from pipeline.encoder.vocabulary import MANIFEST, blocked_tokens, vocabulary_hash
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 def surface_of(tokenizer: Any) -> Callable[[str], str] | None:
-    """How a stored token reads, for vocabularies that are not WordPiece (their decoder says it)."""
+    """A function from a token to its readable text, by the decoder of the tokenizer; None for WordPiece."""
     backend = tokenizer.backend_tokenizer
     kind = json.loads(backend.to_str())["model"].get("type")
     decoder = backend.decoder
@@ -38,15 +38,15 @@ def surface_of(tokenizer: Any) -> Callable[[str], str] | None:
     return lambda token: str(decoder.decode([token])).strip()
 
 
-class QuerySide:
-    """What every inference-free encoder has in common: a vocabulary, and a weight for each of its tokens.
+class QueryEncoder:
+    """The query side of an inference-free encoder: a vocabulary and a weight for each of its tokens.
 
     Attributes: ``tokenizer`` (transformers, fast), ``vocabulary`` (V strings, index = id), ``vocabulary_hash``,
     ``blocked`` (bool (V,)), ``query_weights`` (float32 (V,), 0 where blocked).
     """
 
     def __init__(self, tokenizer: Any, size: int, query_weights: NDArray[np.float32] | None) -> None:
-        """``size`` is V. Raises BadInputError where the tokenizer has more tokens."""
+        """``size`` is V. Raises BadInputError where tokenizer and model do not fit together."""
         table: dict[str, int] = tokenizer.get_vocab()
         if not table or max(table.values()) >= size or len(table) < size // 2:
             raise BadInputError(
@@ -62,9 +62,9 @@ class QuerySide:
         self.set_query_weights(np.ones(size, np.float32) if query_weights is None else query_weights)
 
     def set_query_weights(self, weights: NDArray[np.float32]) -> None:
-        """Use ``weights`` (V,), non-negative and finite, for queries; blocked tokens get 0.
+        """Set the query weights (V,), finite and non-negative; blocked tokens get 0.
 
-        Scale is the caller's: by convention the mean over the tokens in use is 1. Raises BadInputError.
+        By convention their mean over the tokens that occur is 1. Raises BadInputError for other shapes or values.
         """
         table = np.array(weights, dtype=np.float32)
         if table.shape != (len(self.vocabulary),) or not np.isfinite(table).all() or (table < 0).any():
@@ -75,7 +75,7 @@ class QuerySide:
         self.query_weights: NDArray[np.float32] = table
 
     def query_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text without special tokens, cut at ``QUERY_TOKENS``; [] for an empty text."""
+        """Token ids of each text without special tokens, truncated to ``QUERY_TOKENS``; [] for an empty text."""
         if not texts:
             return []
         encoded = self.tokenizer(
@@ -86,12 +86,14 @@ class QuerySide:
         return ids
 
     def token_ids(self, text: str) -> list[int]:
-        """The ids of a text's tokens: unique, sorted, without blocked ones."""
+        """The unique token ids of a text, sorted, without blocked ones."""
         return sorted({index for index in self.query_ids([text])[0] if not self.blocked[index]})
 
     def encode_queries(self, texts: Sequence[str], query_weights: NDArray[np.float32] | None = None) -> sp.csr_matrix:
-        """Queries as rows (n, V) float32: the weight of each of their tokens, once. ``query_weights`` (V,) replaces
-        the model's own for this call. Terms of weight 0 are left out."""
+        """Queries as rows (n, V) float32: the weight of each token that occurs, however often; zeros are not stored.
+
+        ``query_weights`` (V,) replaces the weights of the model for this call. Raises BadInputError for another shape.
+        """
         weights = self.query_weights if query_weights is None else np.asarray(query_weights, np.float32)
         if weights.shape != (len(self.vocabulary),):
             raise BadInputError(f"Query weights must be {len(self.vocabulary)} numbers, one per token.")
@@ -104,15 +106,15 @@ class QuerySide:
         return sp.csr_matrix((weights[indices], indices, indptr), shape=(len(rows), len(self.vocabulary)))
 
 
-class Encoder(QuerySide):
+class Encoder(QueryEncoder):
     """An inference-free sparse encoder: ``score(query, document) = encode_queries @ encode_documents.T``.
 
-    A document is its lexical floor (`pipeline.encoder.lexical`) and, where there is a ``table``, the terms that its
-    dense vectors stand for (`pipeline.encoder.query_table`). Queries have a vocabulary of our own; the dense
-    encoder has its own. Everything that decides a vector is in the model's folder.
+    The vector of a document is the sum of its lexical floor (`pipeline.encoder.lexical`) and, where there is a
+    ``table``, its learned weights (`pipeline.encoder.query_table`). Queries and dense encoder have separate
+    vocabularies. Everything that determines a vector is saved in the folder of the model.
 
-    Attributes besides `QuerySide`'s: ``dense`` (loaded when first used), ``table`` (None: the floor alone),
-    ``encoding``, ``facts`` (what ``garam.json`` says besides).
+    Attributes besides those of `QueryEncoder`: ``dense`` (loaded at first use), ``table`` (None: lexical floor only),
+    ``encoding`` (settings), ``facts`` (further entries of ``garam.json``).
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class Encoder(QuerySide):
         device: str | None = None,
         folder: Path | None = None,
     ) -> None:
-        """``tokenizer`` is the queries' (transformers, fast). Without ``dense`` ``folder`` is read when it is used."""
+        """``tokenizer`` is that of queries (fast). Without ``dense`` it is loaded from ``folder`` at first use."""
         super().__init__(tokenizer, len(tokenizer), query_weights)
         self.encoding = encoding or Encoding()
         self.table = table
@@ -144,45 +146,45 @@ class Encoder(QuerySide):
 
     @cached_property
     def dense_identity(self) -> str:
-        """What kept dense vectors are named after: the dense encoder and the windows it reads."""
+        """The key of stored dense vectors: the hash of the dense encoder and the window size."""
         if "dense" not in self.facts:
-            raise BadInputError("this encoder was never saved: save it and load it before its vectors are kept")
+            raise BadInputError("this encoder was never saved: save and load it before its dense vectors are stored")
         return f"{self.facts['dense']}-w{self.encoding.window_chars}"
 
     # ------------------------------------------------------------------ loading and saving
     @classmethod
     def load(cls, folder: str | Path, *, device: str | None = None) -> Encoder:
-        """Read an encoder. ``device`` is a torch device, by default the GPU if there is one.
+        """Load an encoder. ``device`` is a torch device, by default the GPU if there is one.
 
-        Nothing is fetched and no code of the folder is run. Raises BadInputError where there is no usable model,
-        CorruptArtifactError where the folder is half-written, changed, or its parts do not agree.
+        Nothing is downloaded and no code of the folder is run. Raises BadInputError where there is no usable model,
+        CorruptArtifactError where the folder is incomplete, was changed, or its files do not fit together.
         """
         from transformers import AutoTokenizer
 
-        place = Path(folder)
-        facts = files.check_folder(place)
+        path = Path(folder)
+        facts = files.check_folder(path)
         if not facts:
-            raise BadInputError(f"{place} is no encoder of Garam's ({MANIFEST} is missing): name another folder.")
+            raise BadInputError(f"{path} was not saved by Garam ({MANIFEST} is missing): name another folder.")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
             encoding = Encoding(**facts["encoding"])
             width = int(facts["width"])
         except Exception as error:  # transformers raises whatever its parts raise
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise BadInputError(f"{place} cannot be loaded as an encoder: {reason}.") from error
-        table = QueryTable.read(place, len(tokenizer), width)
+            raise BadInputError(f"{path} cannot be loaded as an encoder: {reason}.") from error
+        table = QueryTable.read(path, len(tokenizer), width)
         rest = {k: v for k, v in facts.items() if k not in ("files", "format", "encoding", "width")}
-        encoder = cls(None, tokenizer, files.read_weights(place), encoding=encoding, table=table, facts=rest,
-                      device=device, folder=place)  # fmt: skip
+        encoder = cls(None, tokenizer, files.read_weights(path), encoding=encoding, table=table, facts=rest,
+                      device=device, folder=path)  # fmt: skip
         if facts.get("vocabulary_hash") != encoder.vocabulary_hash:
-            raise CorruptArtifactError(f"{place} was saved with another tokenizer than it holds: save it again.")
+            raise CorruptArtifactError(f"{path} holds another tokenizer than it was saved with: save it again.")
         return encoder
 
     def save(self, folder: str | Path, beside: Mapping[str, str] | None = None) -> None:
-        """Write the encoder as one folder, all or nothing; see ``pipeline.encoder.folder`` for its layout.
+        """Write the encoder to a folder atomically; see ``pipeline.encoder.folder`` for its layout.
 
-        ``beside`` are texts by file name that belong to it (a card, a picture): whoever finds the one finds the other.
-        Raises BadInputError where the place cannot be written or the disk is full.
+        ``beside``: further text files (a model card, a plot), file name to content, written in the same step. Raises
+        BadInputError where the folder cannot be written or the disk is full.
         """
         with files.atomic_folder(Path(folder)) as work:
             transformer = work / files.TRANSFORMER_MODULE
@@ -190,8 +192,8 @@ class Encoder(QuerySide):
             backend = self.tokenizer.backend_tokenizer
             backend.no_truncation()
             backend.no_padding()
-            for place in (work, work / files.QUERY_MODULE):
-                self.tokenizer.save_pretrained(place)
+            for path in (work, work / files.QUERY_MODULE):
+                self.tokenizer.save_pretrained(path)
             files.write_query_weights(work, self.vocabulary, self.query_weights)
             if self.table is not None:
                 self.table.write(work)
@@ -209,46 +211,46 @@ class Encoder(QuerySide):
             }
             files.write_manifest(work, {**self.facts, **facts})
 
-    def know(self, statistics: CorpusStatistics) -> None:
-        """Take IDF and average length from a corpus; both are saved with the model."""
+    def set_statistics(self, statistics: CorpusStatistics) -> None:
+        """Use the IDF and the average document length of a corpus; both are saved with the model."""
         self.set_query_weights(statistics.query_weights)
         self.encoding = dataclasses.replace(self.encoding, average_length=round(statistics.average_length, 2))
 
     # ------------------------------------------------------------------ documents
     def lexical_floor(self, texts: Sequence[str]) -> sp.csr_matrix:
-        """The lexical part (n, V) float32 of the texts' vectors, of whole texts."""
+        """BM25 weights (n, V) float32 of the terms in the texts, times ``encoding.lexical_floor``; not truncated."""
         tokens: list[list[int]] = []
         if texts:
             tokens = self.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
         kept = [[token for token in ids if not self.blocked[token]] for ids in tokens]
         weight = np.float32(self.encoding.lexical_floor)
-        return saturation(kept, len(self.vocabulary), self.encoding.average_length) * weight
+        return bm25_weights(kept, len(self.vocabulary), self.encoding.average_length) * weight
 
     def encode_dense(self, texts: Sequence[str], progress: Progress | None = None) -> DenseVectors:
-        """The dense vectors of the texts' windows, each text once; ``progress(done, total)`` counts windows."""
-        different = list(dict.fromkeys(texts))
-        parts = [windows(text, self.encoding.window_chars) for text in different]
-        starts = np.cumsum([0, *map(len, parts)])
-        vectors = self.dense.encode([window for part in parts for window in part], "passage", progress)
-        return DenseVectors.of(self.dense_identity, different, starts, vectors)
+        """Dense vectors of the windows of each distinct text; ``progress(done, total)`` counts windows."""
+        unique = list(dict.fromkeys(texts))
+        split = [windows(text, self.encoding.window_chars) for text in unique]
+        starts = np.cumsum([0, *map(len, split)])
+        vectors = self.dense.encode([window for one in split for window in one], "passage", progress)
+        return DenseVectors.of(self.dense_identity, unique, starts, vectors)
 
     def encode_documents(
         self, texts: Sequence[str], *, dense: DenseVectors | None = None, progress: Progress | None = None
     ) -> sp.csr_matrix:
-        """Documents as rows (n, V) float32, in the order given: the floor and the heaviest learned terms.
+        """Documents as rows (n, V) float32, in the given order: lexical floor plus the heaviest learned terms.
 
-        ``dense`` are kept vectors of this dense encoder: texts that are in it are not encoded again.
-        ``progress(done, total)`` counts the windows that are.
+        ``dense``: stored vectors of this dense encoder; texts among them are not encoded again. ``progress(done,
+        total)`` counts encoded windows. Raises BadInputError for vectors of another dense encoder.
         """
         floor = self.lexical_floor(texts)
         if self.table is None or self.table.gain <= 0 or not len(texts):
             return floor
         if dense is not None and dense.encoder != self.dense_identity:
-            raise BadInputError(f"vectors of {dense.encoder} do not fit an encoder of {self.dense_identity}")
+            raise BadInputError(f"the dense vectors are of encoder {dense.encoder}, not of {self.dense_identity}")
         missing = dense.missing(texts) if dense is not None else list(dict.fromkeys(texts))
         if missing:
-            made = self.encode_dense(missing, progress)
-            dense = made if dense is None else DenseVectors.join([dense, made])
+            encoded = self.encode_dense(missing, progress)
+            dense = encoded if dense is None else DenseVectors.join([dense, encoded])
         assert dense is not None
         vectors, starts = dense.rows(texts)
         return sp.csr_matrix(floor + self.table.terms(vectors, starts, self.encoding.max_terms))

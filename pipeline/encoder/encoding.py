@@ -1,4 +1,4 @@
-"""How a model encodes: saved in its folder, so that whoever loads it needs nothing else."""
+"""Encoding settings of a model. They are saved in its folder, so loading a model needs no configuration."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from pipeline.encoder.lexical import AVERAGE_LENGTH
 from pipeline.encoder.windows import WINDOW_CHARS
 
 QUERY_TOKENS = 256
-"""Tokens of a query that are read."""
+"""Longest query in tokens; the rest is truncated."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """``lexical_floor``: weight of a text's own term, said once in a text of ``average_length`` tokens; ``max_chars``
-    of a text are read, in windows of about ``window_chars``; ``max_terms`` learned terms are kept, the heaviest."""
+    """How text becomes a sparse vector.
+
+    Attributes:
+        lexical_floor: weight of a term that occurs once in a document of average length.
+        average_length: average document length in tokens (the ``avgdl`` of BM25).
+        max_chars: characters of a document that are encoded; the rest is truncated.
+        window_chars: characters of a window that the dense encoder reads at once.
+        max_terms: learned terms of a document, at most; the heaviest are kept.
+    """
 
     lexical_floor: float = 2.0
     average_length: float = AVERAGE_LENGTH
@@ -23,14 +30,14 @@ class Encoding:
     max_terms: int = 150
 
     def document_text(self, text: str) -> str:
-        """The part of a text that is searched and encoded: at most ``max_chars`` characters, cut at a space."""
+        """The text that is indexed and encoded: truncated to ``max_chars`` characters at a space."""
         return cut(text, self.max_chars)
 
 
 def cut(text: str, max_chars: int) -> str:
-    """At most ``max_chars`` characters of ``text``, cut at a space in their second half where there is one."""
+    """``text`` truncated to ``max_chars`` characters, at a space where the second half of them has one."""
     text = text.strip()
     if len(text) <= max_chars:
         return text
-    place = text.rfind(" ", max_chars // 2, max_chars + 1)
-    return text[: place if place > 0 else max_chars].rstrip()
+    space = text.rfind(" ", max_chars // 2, max_chars + 1)
+    return text[: space if space > 0 else max_chars].rstrip()

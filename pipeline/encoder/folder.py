@@ -1,12 +1,17 @@
-"""An encoder's folder: read with checks, written in one piece.
+"""The folder of a saved encoder: written atomically, checked when it is read.
 
-At its root lie the queries' tokenizer (``tokenizer.json``) and their weights by token (``idf.json``, every token
-written: one that is missing would weigh 1 in ml-commons and 0 in sentence-transformers). ``document_0_Transformer`` is
-the dense encoder, a transformers model with a tokenizer of its own; ``table.safetensors`` the query table. The folder
-is a sentence-transformers ``SparseEncoder`` as well: a Router whose document route is transformer, pooling,
-normalisation and a dense layer with ReLU, and whose query route is a ``SparseStaticEmbedding``; it gives the learned
-terms of a text of one window, without the lexical floor and without the cut. ``garam.json`` is written last and names
-every other file with its size and SHA-256: a folder that does not agree with it is refused.
+Files:
+
+* ``tokenizer.json`` and ``idf.json``: the query tokenizer and the weight of every token. No token may be missing from
+  ``idf.json``: a missing one would weigh 1 in ml-commons and 0 in sentence-transformers.
+* ``document_0_Transformer``: the dense encoder, a transformers model with its own tokenizer.
+* ``table.safetensors``: the query table.
+* ``garam.json``, the manifest, is written last. It holds the size and SHA-256 of every other file; a folder that
+  does not match its manifest is refused.
+
+The folder is also a sentence-transformers ``SparseEncoder``: a Router whose document route is transformer, pooling,
+normalisation and a dense layer with ReLU, and whose query route is a ``SparseStaticEmbedding``. Loaded like that it
+gives the learned terms of a text of one window, without the lexical floor and without the limit on the number of terms.
 """
 
 from __future__ import annotations
@@ -36,16 +41,18 @@ TRANSFORMER_MODULE = "document_0_Transformer"
 POOLING_MODULE = "document_1_Pooling"
 NORMALIZE_MODULE = "document_2_Normalize"
 LINEAR_MODULE = "document_3_Dense"
+FORMAT = 3
+"""Version of the layout of the folder; folders of another version are refused."""
 _ST = "sentence_transformers"
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:
-    """``value`` as the JSON that the folder's files hold."""
+    """``value`` as JSON, formatted like the files of the folder."""
     return json.dumps(value, ensure_ascii=False, indent=indent) + "\n"
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
-    """Write ``value`` as UTF-8 JSON, making the folder it goes into."""
+    """Write ``value`` as UTF-8 JSON; the parent folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(as_json(value, indent), "utf-8")
 
@@ -58,10 +65,10 @@ def sha256_file(path: Path) -> str:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that becomes ``target`` when the block ends well, and vanishes otherwise.
+    """A temporary folder beside ``target``: renamed to ``target`` when the block succeeds, deleted when it fails.
 
-    An existing ``target`` is moved aside first and deleted last, so that no moment shows a mixture of both. Raises
-    BadInputError when the disk is full or the place cannot be written.
+    An existing ``target`` is moved aside first and deleted last, so no reader sees files of both. Raises BadInputError
+    when the disk is full or the folder cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,14 +95,14 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def write_query_weights(folder: Path, vocabulary: Sequence[str], weights: NDArray[np.float32]) -> None:
-    """Write the query weights (V,) as ``idf.json`` and as the query module's."""
+    """Write the query weights (V,) as ``idf.json`` and as weights of the query module."""
     save_file({"weight": weights.copy()}, str(folder / QUERY_MODULE / "model.safetensors"), {"format": "pt"})
     idf = {token: float(weight) for token, weight in zip(vocabulary, weights, strict=True)}
     write_json(folder / "idf.json", idf, indent=0)
 
 
 def read_weights(folder: Path) -> NDArray[np.float32]:
-    """The query weights (V,) of a folder; CorruptArtifactError where they cannot be read."""
+    """The query weights (V,) float32 of a folder. Raises CorruptArtifactError where they cannot be read."""
     file = folder / QUERY_MODULE / "model.safetensors"
     try:
         return np.asarray(load_file(str(file))["weight"], np.float32)
@@ -104,20 +111,22 @@ def read_weights(folder: Path) -> NDArray[np.float32]:
 
 
 def write_linear(folder: Path, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
-    """Write a linear layer (V, H) and (V,) with a ReLU as sentence-transformers keeps it."""
-    place = folder / LINEAR_MODULE
-    place.mkdir(parents=True, exist_ok=True)
+    """Write a linear layer (weight (V, H), bias (V,)) with a ReLU as a sentence-transformers Dense module."""
+    module = folder / LINEAR_MODULE
+    module.mkdir(parents=True, exist_ok=True)
     arrays = {"linear.weight": np.ascontiguousarray(weight), "linear.bias": np.ascontiguousarray(bias)}
-    save_file(arrays, str(place / "model.safetensors"), {"format": "pt"})
+    save_file(arrays, str(module / "model.safetensors"), {"format": "pt"})
     config = {"in_features": weight.shape[1], "out_features": weight.shape[0], "bias": True,
               "activation_function": "torch.nn.modules.activation.ReLU", "module_input_name": "sentence_embedding",
               "module_output_name": "sentence_embedding"}  # fmt: skip
-    write_json(place / "config.json", config)
+    write_json(module / "config.json", config)
 
 
 def write_sentence_transformers(folder: Path, dense: DenseEncoder, *, has_table: bool) -> None:
-    """Write the files that make ``folder`` a sentence-transformers >= 6 ``SparseEncoder``; weights and tokenizers are
-    the caller's. Without a table there is no document route to load, and nothing is written."""
+    """Write the files that make ``folder`` a sentence-transformers >= 6 ``SparseEncoder``.
+
+    Weights and tokenizers are written by the caller. Without a table there is no document route, so nothing is written.
+    """
     if not has_table:
         return
     write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": f"{_ST}.base.modules.Router"}])
@@ -153,13 +162,14 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != MANIFEST
     }
-    write_json(folder / MANIFEST, {"format": 2, **facts, "files": files})
+    write_json(folder / MANIFEST, {"format": FORMAT, **facts, "files": files})
 
 
 def check_folder(folder: Path) -> dict[str, Any]:
-    """The manifest of ``folder``, after checking every file against it; empty for a model from elsewhere.
+    """The manifest of ``folder``, with every file checked against it; {} for a model that Garam did not save.
 
-    Raises BadInputError where there is no model, CorruptArtifactError where files are missing or differ.
+    Raises BadInputError where there is no model or one of another format, CorruptArtifactError where files are missing
+    or differ from the manifest.
     """
     if not folder.is_dir():
         raise BadInputError(f"{folder} is no folder: name the folder of a saved encoder.")
@@ -175,7 +185,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
         files = facts["files"].items()
-        if facts["format"] != 2:
+        if facts["format"] != FORMAT:
             raise BadInputError(f"{folder} was written by another version of Garam: build it again.")
     except (ValueError, KeyError, AttributeError) as error:
         raise CorruptArtifactError(f"{manifest} cannot be read: save the encoder again.") from error

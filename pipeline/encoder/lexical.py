@@ -1,8 +1,8 @@
-"""The lexical floor: a text's own terms never weigh less than BM25 would have them weigh.
+"""The lexical floor: the BM25 weights of the terms that a document contains.
 
-A learned weight says what a text is about; it knows neither how often a term is said nor how long the text is, and it
-is missing exactly where a word is new. So each own term of a document weighs ``weight`` times the document's side of
-BM25 (term frequency saturated, length normalised), and what is learned is added to it.
+Learned weights capture the topic of a text. They ignore term frequency and document length, and are missing for new
+words. So each term of a document gets a BM25 weight (term frequency saturated, length normalised), and learned weights
+are added to it.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-K1, B = 1.2, 0.75  # Lucene's, as in OpenSearch
+K1, B = 1.2, 0.75  # the defaults of Lucene and OpenSearch
 AVERAGE_LENGTH = 150.0
-"""Tokens of a text of average length where nobody measured it (a news article's first 500 characters)."""
+"""Default average document length in tokens (the first 500 characters of a news article)."""
 
 
-def saturation(tokens: Sequence[Sequence[int]], size: int, average_length: float) -> sp.csr_matrix:
-    """The document's side of BM25, without idf: (documents, ``size``) float32.
+def bm25_weights(tokens: Sequence[Sequence[int]], vocabulary_size: int, average_length: float) -> sp.csr_matrix:
+    """BM25 term weights of documents, without IDF: (n, V) float32; ``tokens`` are the token ids of n documents.
 
-    ``f * (k1 + 1) / (f + k1 * (1 - b + b * |d| / average_length))`` (Robertson and Zaragoza 2009): 1 for a term said
-    once in a text of average length, at most ``k1 + 1``.
+    ``f * (k1 + 1) / (f + k1 * (1 - b + b * |d| / average_length))`` (Robertson and Zaragoza 2009): 1 for a term
+    that occurs once in a document of average length, at most ``k1 + 1``.
     """
     lengths = np.array([len(ids) for ids in tokens], np.int64)
     columns = np.fromiter((token for ids in tokens for token in ids), np.int64, int(lengths.sum()))
     rows = np.repeat(np.arange(len(tokens)), lengths)
-    counts = sp.csr_matrix((np.ones(len(rows), np.float64), (rows, columns)), shape=(len(tokens), size))
+    counts = sp.csr_matrix((np.ones(len(rows), np.float64), (rows, columns)), shape=(len(tokens), vocabulary_size))
     counts.sum_duplicates()
     norm = np.repeat(K1 * (1 - B + B * lengths / max(average_length, 1e-9)), np.diff(counts.indptr))
     counts.data = counts.data * (K1 + 1) / (counts.data + norm)

@@ -1,7 +1,7 @@
-"""What an encoder has to know of the texts that are searched: how rare each term is there, how long a text is.
+"""Term statistics of the searched corpus: IDF and average document length.
 
-Both belong to the corpus, not to the model: BM25 takes them from its index, so whoever compares with it, or searches
-another corpus than the one that was learned from, takes them from the same texts.
+They belong to the corpus rather than to the model. BM25 reads them from its index, so an encoder that is compared with
+BM25, or that searches another corpus than it was trained on, has to take them from the same texts.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from numpy.typing import NDArray
 from pipeline.errors import BadInputError
 
 if TYPE_CHECKING:
-    from pipeline.encoder.encoder import QuerySide
+    from pipeline.encoder.encoder import QueryEncoder
 
-_AT_ONCE = 4096  # texts tokenized together: their encodings take some kilobytes each
+_BATCH = 4096  # texts tokenized at once: an encoding takes some kilobytes
 
 
 @dataclass(frozen=True)
 class CorpusStatistics:
-    """``query_weights`` (V,) float32; ``average_length`` of a text, in tokens that the lexical floor counts."""
+    """``query_weights`` (V,) float32; ``average_length`` of a text in tokens, blocked ones left out."""
 
     query_weights: NDArray[np.float32]
     average_length: float
 
 
-def corpus_statistics(encoder: QuerySide, texts: Sequence[str]) -> CorpusStatistics:
-    """The statistics of ``texts`` in the encoder's tokens, of whole texts.
+def corpus_statistics(encoder: QueryEncoder, texts: Sequence[str]) -> CorpusStatistics:
+    """The statistics of ``texts``, tokenized without truncation by the query tokenizer of ``encoder``.
 
-    Weights are IDF, ``ln(1 + (N - df + 0.5) / (df + 0.5))`` (Lucene's BM25), divided by their mean over the words in
-    use, so that they compare with the weights that the temporal statistics publish. Raises BadInputError where there
-    are no texts.
+    Weights are IDF, ``ln(1 + (N - df + 0.5) / (df + 0.5))`` (BM25 in Lucene), divided by their mean over the tokens
+    that occur. This is the scale of the weights that the temporal statistics publish. Raises BadInputError without
+    texts.
     """
     if not texts:
         raise BadInputError("there are no texts to take term statistics from: name a corpus that holds some")
@@ -45,8 +45,8 @@ def corpus_statistics(encoder: QuerySide, texts: Sequence[str]) -> CorpusStatist
     tokenizer = encoder.tokenizer.backend_tokenizer
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    for start in range(0, len(texts), _AT_ONCE):
-        for encoding in tokenizer.encode_batch(list(texts[start : start + _AT_ONCE]), add_special_tokens=False):
+    for start in range(0, len(texts), _BATCH):
+        for encoding in tokenizer.encode_batch(list(texts[start : start + _BATCH]), add_special_tokens=False):
             ids = np.asarray(encoding.ids, np.int64)
             length += int(counted[ids].sum())
             df[np.unique(ids)] += 1

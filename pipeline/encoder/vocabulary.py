@@ -1,4 +1,4 @@
-"""What a vocabulary's tokens mean to the index: which never fire, how they are called there, their hash."""
+"""Tokens of a vocabulary as features of the index: their names, which are blocked, and the vocabulary hash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MANIFEST = "garam.json"
-"""The file of an encoder's folder that is written last and says what is in it."""
+"""The manifest of an encoder's folder (`pipeline.encoder.folder`)."""
 CONTINUATION = "##"
 _HANJA = ((0x2E80, 0x2FDF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
 
@@ -22,9 +22,9 @@ _HANJA = ((0x2E80, 0x2FDF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF)
 def feature_name(token: str) -> str:
     """The name of ``token`` as a feature of an OpenSearch ``rank_features`` field.
 
-    It is the token itself, unless that cannot be a feature name: ``rank_feature`` splits a field's name at its last
-    dot, so dots are written ``%2E`` (and ``%`` as ``%25`` in such a token, so that two tokens never share a name).
-    Tokens that need it are blocked anyway; the function keeps both sides equal should one get through.
+    It is the token itself, unless that contains a dot: ``rank_feature`` splits a field name at its last dot, so dots
+    are written ``%2E`` (and ``%`` in such a token ``%25``, so that names stay unique). Such tokens are blocked anyway;
+    escaping keeps index and query consistent should one get through.
     """
     if "." not in token and "%2E" not in token:
         return token
@@ -32,24 +32,25 @@ def feature_name(token: str) -> str:
 
 
 def is_hanja(char: str) -> bool:
-    """True for a Chinese character, in any of Unicode's blocks."""
+    """Whether a character is Chinese (hanja)."""
     return any(low <= ord(char) <= high for low, high in _HANJA)
 
 
 def is_sign(text: str) -> bool:
-    """True for a token's text that says how something is written rather than what: no letter and no digit in it
-    (Unicode categories L and N: punctuation, symbols, spaces, control characters, lone combining marks), or hanja."""
+    """Whether a token has no meaning to search for: it contains hanja, or neither a letter nor a digit (Unicode
+    categories L and N), only punctuation, symbols, spaces, control characters or combining marks."""
     return not any(unicodedata.category(char)[0] in "LN" for char in text) or any(is_hanja(char) for char in text)
 
 
 def blocked_tokens(
     vocabulary: Sequence[str], special: Collection[str], surface: Callable[[str], str] | None = None
 ) -> NDArray[np.bool_]:
-    """Which dimensions stay zero on both sides, shape (V,).
+    """Which dimensions are zero in every query and document: bool (V,).
 
-    Special and unused tokens, what cannot be a feature's name, signs (`is_sign`), and what holds a space, a control
-    character or half a character. ``special`` are the tokenizer's special tokens; ``surface`` gives a token's readable
-    text where the vocabulary stores something else (byte-level BPE, SentencePiece's ``▁``).
+    Blocked are special and unused tokens, tokens that cannot be feature names, signs (`is_sign`), and tokens with a
+    space, a control character or an incomplete character. ``special`` are the special tokens of the tokenizer;
+    ``surface`` maps a token to readable text where the vocabulary stores another form (byte-level BPE, ``▁`` of
+    SentencePiece).
     """
     names = set(special)
     blocked = np.zeros(len(vocabulary), dtype=np.bool_)
@@ -62,14 +63,14 @@ def blocked_tokens(
 
 
 def _texts(vocabulary: Sequence[str], surface: Callable[[str], str] | None) -> list[str]:
-    """Tokens as they read, WordPiece's ``##`` taken off."""
+    """Readable texts of the tokens, without the ``##`` of WordPiece."""
     return [(surface(token) if surface else token).removeprefix(CONTINUATION) for token in vocabulary]
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A saved encoder's query tokens as its folder tells them, without torch: ``names`` (V), ``blocked`` (bool (V,)),
-    and the ``tokenizer`` (of the package tokenizers)."""
+    """The query vocabulary of a saved encoder, read without torch: ``names`` (V tokens, index = id), ``blocked`` (bool
+    (V,)) and ``tokenizer`` (a ``tokenizers.Tokenizer``)."""
 
     tokenizer: Any
     names: list[str]
@@ -89,8 +90,8 @@ class Vocabulary:
 
 
 def vocabulary_hash(tokenizer_json: str) -> str:
-    """SHA-256 (hex) of what defines a tokenizer's behaviour: its ``tokenizer.json`` without truncation and padding,
-    keys sorted, so that two files that tokenize alike hash alike whatever their formatting."""
+    """SHA-256 (hex) of a ``tokenizer.json`` without its truncation and padding settings, keys sorted, so that the hash
+    depends on how the file tokenizes and not on its formatting."""
     spec = json.loads(tokenizer_json)
     for key in ("truncation", "padding"):
         spec.pop(key, None)

@@ -1,16 +1,16 @@
-"""Windows of a long text: a dense vector of a whole page says little, the best of its windows says what is in it."""
+"""Windows of a long text. One dense vector loses most of a long text; the best-matching window keeps it."""
 
 from __future__ import annotations
 
 WINDOW_CHARS = 300
-"""Characters of a window where nobody chose (measured: one vector of 1,000 characters .691, of windows .816)."""
+"""Default window size in characters. nDCG@10 was .691 with one vector of 1,000 characters and .816 with windows."""
 
 
 def windows(text: str, size: int = WINDOW_CHARS) -> list[str]:
-    """``text`` cut at spaces into ``round(characters / size)`` parts of about equal length, at least one.
+    """``text`` split at spaces into ``round(characters / size)`` windows of about equal length, at least one.
 
-    Equal parts leave no short rest, whose vector would be as loud as the others': every window has between two thirds
-    of ``size`` and one and a half times it. White space is collapsed; an empty text is one empty window.
+    Windows are equal because the vector of a short last window would count as much as the others. Each is between 2/3
+    and 3/2 of ``size`` characters long. White space is collapsed; an empty text is one empty window.
     """
     text = " ".join(text.split())
     count = max(1, round(len(text) / size))

@@ -95,7 +95,7 @@ class Ranker:
         other = copy.copy(self)
         other.encoder = copy.copy(self.encoder)
         if (own := other.own) is not None:
-            own.know(statistics)
+            own.set_statistics(statistics)
             other.dense = self.dense
         other.query_weights = statistics.query_weights
         return other

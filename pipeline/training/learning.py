@@ -197,7 +197,7 @@ class _Trial:
 
         The smallest, because what a large gain wins on the news it loses on other texts (docs/findings.md).
         """
-        table = QueryTable(rows, self.vectors.mean(0), np.zeros(len(rows), np.float32), 1.0)
+        table = QueryTable(rows, np.zeros(len(rows), np.float32), 1.0)
         z = table.scores(self.vectors, self.starts)
         choices = []
         for firing in FIRING_SHARES:

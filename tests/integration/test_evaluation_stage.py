@@ -83,7 +83,7 @@ class Judging(World):
         rows, thresholds = np.zeros_like(encoder.table.rows), np.full_like(encoder.table.thresholds, np.inf)
         rows[tokens if good else np.roll(tokens, 1)] = np.eye(len(NOUNS))
         thresholds[tokens] = 0.3
-        encoder.table = QueryTable(rows, np.zeros(len(NOUNS), np.float32), thresholds, 8.0 if good else 16.0)
+        encoder.table = QueryTable(rows, thresholds, 8.0 if good else 16.0)
         encoder.facts["number"] = seed
         encoder.save(folder)
         artifact = self.ctx.artifacts.put(folder, "model")

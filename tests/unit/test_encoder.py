@@ -76,7 +76,7 @@ def test_a_long_text_has_the_best_of_its_windows_and_the_heaviest_of_its_terms(e
     parts = windows(LONG, encoder.encoding.window_chars)
     assert len(parts) > 1
     vectors = encoder.dense.encode(parts, "passage").astype(np.float16).astype(np.float32)
-    z = ((vectors - table.mean) @ table.rows.T).max(0)
+    z = (vectors @ table.rows.T).max(0)
     expected = table.gain * np.maximum(z - table.thresholds, 0)
     learned = (encoder.encode_documents([LONG]) - encoder.lexical_floor([LONG])).toarray()[0]
     most = encoder.encoding.max_terms
@@ -91,7 +91,7 @@ def test_a_long_text_has_the_best_of_its_windows_and_the_heaviest_of_its_terms(e
 
 def test_many_texts_are_multiplied_in_parts_that_join(monkeypatch: pytest.MonkeyPatch, encoder: Encoder) -> None:
     before = encoder.encode_documents(TEXTS).toarray()
-    monkeypatch.setattr("pipeline.encoder.query_table._WINDOWS_AT_ONCE", 2)
+    monkeypatch.setattr("pipeline.encoder.query_table.WINDOW_BATCH", 2)
     np.testing.assert_allclose(encoder.encode_documents(TEXTS).toarray(), before, atol=1e-6)
 
 
@@ -113,7 +113,7 @@ def test_kept_vectors_give_the_same_rows_and_are_not_made_again(encoder: Encoder
 def test_vectors_of_another_encoder_are_refused(encoder: Encoder) -> None:
     kept = encoder.encode_dense(["금리"])
     foreign = DenseVectors("another-w60", kept.keys, kept.starts, kept.matrix)
-    with pytest.raises(BadInputError, match="do not fit"):
+    with pytest.raises(BadInputError, match="dense vectors are of encoder"):
         encoder.encode_documents(["금리"], dense=foreign)
     assert encoder.dense_identity.endswith("-w60"), "other windows, other vectors"
     with pytest.raises(BadInputError, match="was never saved"):
@@ -183,7 +183,7 @@ def test_a_text_is_cut_at_a_space() -> None:
 
 # ---------------------------------------------------------------- folder
 def test_the_folder_gives_the_same_vectors_and_settings(encoder: Encoder, tmp_path: Path) -> None:
-    encoder.know(CorpusStatistics(np.linspace(0.5, 2, len(encoder.vocabulary), dtype=np.float32), 12.3456))
+    encoder.set_statistics(CorpusStatistics(np.linspace(0.5, 2, len(encoder.vocabulary), dtype=np.float32), 12.3456))
     documents, queries = encoder.encode_documents(TEXTS), encoder.encode_queries(TEXTS)
     encoder.facts["note"] = "모델"
     for _ in range(2):  # the second over the first

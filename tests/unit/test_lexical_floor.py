@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rank_bm25 import BM25Okapi
 
-from pipeline.encoder.lexical import K1, B, saturation
+from pipeline.encoder.lexical import K1, B, bm25_weights
 from tests.tiny import tiny_encoder
 
 DOCUMENTS = [[3, 3, 5], [5, 6, 7, 8, 9, 3], [4], [7, 7, 7, 7], *[[0, 1, 2]] * 4]
@@ -18,14 +18,14 @@ DOCUMENTS = [[3, 3, 5], [5, 6, 7, 8, 9, 3], [4], [7, 7, 7, 7], *[[0, 1, 2]] * 4]
 def test_it_is_bm25_without_idf() -> None:
     """rank-bm25's score of a one-term query, divided by its idf."""
     average = float(np.mean([len(d) for d in DOCUMENTS]))
-    ours = saturation(DOCUMENTS, 10, average).toarray()
+    ours = bm25_weights(DOCUMENTS, 10, average).toarray()
     theirs = BM25Okapi(DOCUMENTS, k1=K1, b=B)
     for term in (3, 4, 5, 6, 7, 8, 9):
         np.testing.assert_allclose(ours[:, term], theirs.get_scores([term]) / theirs.idf[term], rtol=1e-6)
 
 
 def test_said_once_in_an_average_text_is_one() -> None:
-    assert saturation([[2, 4, 6]], 8, 3.0)[0, 4] == pytest.approx(1.0)
+    assert bm25_weights([[2, 4, 6]], 8, 3.0)[0, 4] == pytest.approx(1.0)
 
 
 def test_no_own_term_falls_below_it_and_only_own_terms_have_one(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ class Student:
             z = self.table.scores(vectors, np.arange(len(vectors) + 1))
             thresholds = np.quantile(z, 1 - FIRING_SHARE, axis=0).astype(np.float32)
             self.table = replace(self.table, thresholds=np.where(encoder.blocked, np.float32(np.inf), thresholds))
-        arrays = (self.table.rows, self.table.mean, self.table.thresholds)
-        self._rows, self._mean, self._thresholds = (torch.from_numpy(a).to(self.dense.device) for a in arrays)
+        arrays = (self.table.rows, self.table.thresholds)
+        self._rows, self._thresholds = (torch.from_numpy(a).to(self.dense.device) for a in arrays)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The weights that are trained, by name, in a fixed order."""
@@ -77,7 +77,7 @@ class Student:
 
     def learned(self, vectors: Tensor) -> Tensor:
         """The learned weights (n, V) of passages with these vectors (n, H): ``gain * relu(z - threshold)``."""
-        z = (vectors - self._mean) @ self._rows.T
+        z = vectors @ self._rows.T
         return self.table.gain * torch.relu(z - self._thresholds)
 
     def vectors(self, texts: Sequence[str], what: str) -> NDArray[np.float32]:

@@ -103,7 +103,7 @@ class _Run:
         """Queries (Q, V) and floors (P, V) by the training texts' own statistics; the encoder keeps its own."""
         encoder = self.encoder
         weights, encoding = encoder.query_weights, encoder.encoding
-        encoder.know(corpus_statistics(encoder, self.data.texts))
+        encoder.set_statistics(corpus_statistics(encoder, self.data.texts))
         self.queries = encoder.encode_queries(self.data.queries)
         self.floor = encoder.lexical_floor(self.data.texts)
         encoder.set_query_weights(weights)

@@ -90,7 +90,7 @@ def test_statistics_are_those_of_the_corpus_that_is_searched(tmp_path: Path) -> 
 
 def test_what_a_base_knows_of_its_texts_is_saved_with_it(tmp_path: Path) -> None:
     encoder = tiny_encoder(tmp_path / "model")
-    encoder.know(corpus_statistics(encoder, TEXTS))
+    encoder.set_statistics(corpus_statistics(encoder, TEXTS))
     encoder.save(tmp_path / "saved")
     again = Encoder.load(tmp_path / "saved")
     assert again.encoding.average_length == 3.25

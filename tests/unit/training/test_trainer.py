@@ -75,7 +75,7 @@ def test_only_upper_layers_move(training_set, start, tmp_path):
     assert new.vocabulary_hash == old.vocabulary_hash
     assert new.encoding == old.encoding
     np.testing.assert_array_equal(new.query_weights, old.query_weights)
-    for name in ("rows", "mean", "thresholds", "gain"):
+    for name in ("rows", "thresholds", "gain"):
         np.testing.assert_array_equal(getattr(new.table, name), getattr(old.table, name))
 
 
