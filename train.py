@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> Path:
     """Base, fine-tuning where it is asked for, learning; the model's folder."""
     from pipeline.training.files import learn_from_articles
-    from pipeline.training.finetune.distributed import Processes
+    from pipeline.training.finetune.distributed import ProcessGroup
 
     config: Config = _configured(options)
     output: Path = options.output
@@ -53,22 +53,22 @@ def run(options: argparse.Namespace) -> Path:
         if options.resume:
             return output
         raise UsageError(f"{output} holds a trained model already: name another folder, or delete it")
-    processes, bar = Processes(), _Bar()
-    if processes.main and not options.resume:
+    processes, bar = ProcessGroup(), _Bar()
+    if processes.is_main and not options.resume:
         shutil.rmtree(work, ignore_errors=True)
-    processes.wait()
+    processes.barrier()
     articles = _articles(options.corpus)
     base: Path | None = options.base
     if config.training.fine_tuning.steps:
         base = _fine_tuned(articles, base, work, config, processes, bar)
-    if processes.main:
+    if processes.is_main:
         learned = learn_from_articles(articles, output, work, config, base=base, progress=bar)
         shutil.rmtree(work, ignore_errors=True)
         bar.end()
         for step in learned.report["ladder"]:
             print(_step(step))
         print(f"taken: {learned.report['rung']}; {output / 'ladder.svg'} is its picture")
-    processes.wait()
+    processes.barrier()
     return output
 
 
@@ -91,14 +91,14 @@ def _fine_tuned(
     from pipeline.training.base import build_base, fine_tuned_base
 
     start = base or work / "base"
-    if processes.main:
+    if processes.is_main:
         texts = [config.encoder.document_text(article.text) for article in articles]
         if base is None:
             build_base(texts, start, config.encoder, bar)
         made = make_training_set(articles, as_of=articles[-1].day, settings=config.dataset, progress=bar)
         made.write(work / "trainingset")
         print(f"{made.report['examples']} examples of {made.report['articles_used']} articles: {made.report['kinds']}")
-    processes.wait()
+    processes.barrier()
     return fine_tuned_base(work / "trainingset", start, work / "tuned-base", config.training, work,
                            {"start": str(start)}, bar)  # fmt: skip
 

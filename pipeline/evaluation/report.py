@@ -1,17 +1,21 @@
-"""Results for people: a decision as a text table, an evaluation as a text table and as one HTML page with bars."""
+"""Reports for people: a decision as a text table, an evaluation as a text table and as an HTML page."""
 
 from __future__ import annotations
 
-import html
+import base64
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader
+
+from pipeline.plots import plot
 
 if TYPE_CHECKING:
     from pipeline.store.evaluations import Decision
 
 _COLUMNS = ("ndcg@10", "mrr@10", "recall@10", "recall@100", "active_terms", "sparsity", "flops")
-_COLOURS = ("#9aa4b1", "#2f6fab", "#4f9d69", "#d08b2c", "#8d5a97", "#b5485d")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -65,80 +69,68 @@ def render_decision(decision: Decision) -> str:
 
 
 def render_evaluation(sets: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """``report["sets"]`` as a text table a set."""
+    """``report["sets"]`` as one text table for each query set."""
     blocks = []
     for name, systems in sets.items():
         rows = []
-        for system, found in systems.items():
+        for system, values in systems.items():
             cells = [
-                f"{found[c]:.4f}" if c in found and c not in ("active_terms",) else _number(found.get(c))
-                for c in _COLUMNS
+                f"{values[c]:.4f}" if c in values and c != "active_terms" else _number(values.get(c)) for c in _COLUMNS
             ]
-            low, high = found["confidence_intervals"]["ndcg@10"]
+            low, high = values["confidence_intervals"]["ndcg@10"]
             rows.append([system, *cells[:1], f"{low:.3f}..{high:.3f}", *cells[1:]])
-        any_system: Mapping[str, Any] = next(iter(systems.values()), {})
-        title = f"{name}: {any_system.get('queries', 0)} queries, {any_system.get('documents', 0)} documents"
+        first: Mapping[str, Any] = next(iter(systems.values()), {})
+        title = f"{name}: {first.get('queries', 0)} queries, {first.get('documents', 0)} documents"
         blocks.append(title + "\n" + table(["system", _COLUMNS[0], "interval", *_COLUMNS[1:]], rows))
     return "\n\n".join(blocks)
 
 
 def html_page(report: Mapping[str, Any]) -> str:
-    """One page, no script and nothing fetched: bars of nDCG@10 with their intervals, and all numbers, set by set."""
-    parts = [
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Garam: evaluation</title>",
-        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:68rem;margin:2rem auto;padding:0 1rem;color:#1d2733}"
-        "table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.25rem .7rem;text-align:right;"
-        "border-bottom:1px solid #dde3ea}td:first-child,th:first-child{text-align:left}small{color:#5b6876}</style>",
-        "<h1>Evaluation</h1>",
-        f"<p>Lexical baseline: {html.escape(str(report.get('bm25') or 'none'))}. Intervals are "
-        f"{float(report.get('confidence', 0.95)):.0%} bootstrap intervals by groups of queries that share a document; "
-        "ties count against a system.</p>",
-    ]
-    for name, systems in report["sets"].items():
-        found: Mapping[str, Any] = next(iter(systems.values()), {})
-        parts.append(
-            f"<h2>{html.escape(name)}</h2><p><small>{found.get('queries')} queries, "
-            f"{found.get('documents')} documents</small></p>"
-        )
-        parts += [bars(systems), _html_table(systems)]
-        comparisons = report.get("comparisons", {}).get(name, [])
-        if comparisons:
-            parts.append("<ul>" + "".join(f"<li>{html.escape(c['sentence'])}</li>" for c in comparisons) + "</ul>")
-    return "\n".join(parts) + "</html>\n"
-
-
-def bars(systems: Mapping[str, Mapping[str, Any]], metric: str = "ndcg@10") -> str:
-    """An SVG: a bar a system from 0 to 1 with its confidence interval as a line."""
-    left, wide, height = 240, 480, 30
-    rows = [
-        f"<svg role='img' aria-label='{metric}' font-size='13' "
-        f"width='{left + wide + 90}' height='{height * len(systems) + 24}'>"
-    ]
-    for number, (name, found) in enumerate(systems.items()):
-        y, value = number * height, float(found[metric])
-        low, high = (left + wide * float(end) for end in found["confidence_intervals"][metric])
-        colour = _COLOURS[number % len(_COLOURS)]
-        rows.append(
-            f"<text x='{left - 8}' y='{y + 19}' text-anchor='end'>{html.escape(name[-34:])}</text>"
-            f"<rect x='{left}' y='{y + 5}' width='{max(1.0, wide * value):.1f}' height='19' fill='{colour}'/>"
-            f"<path d='M{low:.1f} {y + 14.5}H{high:.1f}M{low:.1f} {y + 9}v11M{high:.1f} {y + 9}v11' "
-            f"stroke='#111' fill='none'/>"
-            f"<text x='{max(high, left + wide * value) + 8:.1f}' y='{y + 19}'>{value:.4f}</text>"
-        )
-    bottom = height * len(systems)
-    rows += [
-        f"<text x='{left + wide * t / 4:.0f}' y='{bottom + 16}' text-anchor='middle' fill='#5b6876'>{t / 4:g}</text>"
-        for t in range(5)
-    ]
-    return "".join(rows) + "</svg>"
-
-
-def _html_table(systems: Mapping[str, Mapping[str, Any]]) -> str:
-    head = "".join(f"<th>{column}</th>" for column in ("system", *_COLUMNS))
-    body = "".join(
-        f"<tr><td>{html.escape(name)}</td>"
-        + "".join(f"<td>{_number(found.get(column))}</td>" for column in _COLUMNS)
-        + "</tr>"
-        for name, found in systems.items()
+    """One HTML page without scripts or external files: a plot of nDCG@10 and a table of all metrics for each set."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    return f"<table><tr>{head}</tr>{body}</table>"
+    sets = [_set_context(name, systems, report) for name, systems in report["sets"].items()]
+    return environment.get_template("report.html").render(
+        bm25=report.get("bm25"),
+        confidence=float(report.get("confidence", 0.95)),
+        columns=("system", *_COLUMNS),
+        sets=sets,
+    )
+
+
+def _set_context(name: str, systems: Mapping[str, Mapping[str, Any]], report: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of the template for one query set."""
+    first: Mapping[str, Any] = next(iter(systems.values()), {})
+    return {
+        "name": name,
+        "queries": first.get("queries"),
+        "documents": first.get("documents"),
+        "plot": base64.b64encode(metric_plot(systems).encode()).decode(),
+        "rows": [(system, *(_number(values.get(c)) for c in _COLUMNS)) for system, values in systems.items()],
+        "comparisons": [row["sentence"] for row in report.get("comparisons", {}).get(name, [])],
+    }
+
+
+def metric_plot(systems: Mapping[str, Mapping[str, Any]], metric: str = "ndcg@10") -> str:
+    """An SVG with a bar for each system from 0 to 1 and its confidence interval."""
+    values = [float(system[metric]) for system in systems.values()]
+    intervals = [system["confidence_intervals"][metric] for system in systems.values()]
+    # An interval that ends on the wrong side of the mean by rounding has length 0 there.
+    errors = [
+        [max(0.0, value - float(low)) for value, (low, _) in zip(values, intervals, strict=True)],
+        [max(0.0, float(high) - value) for value, (_, high) in zip(values, intervals, strict=True)],
+    ]
+    rows = range(len(systems))
+    with plot(8, 0.8 + 0.35 * len(systems)) as drawing:
+        axes = drawing.figure.subplots()
+        axes.barh(rows, values, 0.65, xerr=errors, capsize=3)
+        for row, value, (_, high) in zip(rows, values, intervals, strict=True):
+            axes.annotate(
+                f"{value:.4f}", (max(value, float(high)), row), (5, 0), textcoords="offset points", va="center"
+            )
+        axes.set_yticks(rows, [name if len(name) <= 36 else f"…{name[-35:]}" for name in systems])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("nDCG@10" if metric == "ndcg@10" else metric)
+        return drawing.svg()

@@ -125,12 +125,12 @@ def fine_tuned_base(
     """A base with the vocabulary of the one in ``start`` and its dense encoder fine-tuned on a training set
     (`pipeline.training.finetune`): kept vectors and sums are made anew for it."""
     from pipeline.training.finetune import fine_tune
-    from pipeline.training.finetune.distributed import Processes
+    from pipeline.training.finetune.distributed import ProcessGroup
 
     tuned = fine_tune(
         training_set, start, work / "tuned", settings.fine_tuning, progress, seed=settings.seed, work=work / "steps"
     )
-    if not Processes().main:
+    if not ProcessGroup().is_main:
         return output
     encoder = Encoder.load(tuned.folder)
     encoder.table = token_rows(encoder, progress)

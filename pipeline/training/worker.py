@@ -165,9 +165,9 @@ def _run_training(artifacts: Artifacts, job: dict[str, Any], work: Path, progres
 def save(encoder: Encoder, output: Path, card: dict[str, Any]) -> None:
     """Save a learned model with its card and a picture of the ladder that it climbed."""
     from pipeline.encoder.folder import as_json
-    from pipeline.training.ladder import draw
+    from pipeline.training.plots import ladder
 
-    encoder.save(output, {"card.json": as_json(card), "ladder.svg": draw(card["ladder"])})
+    encoder.save(output, {"card.json": as_json(card), "ladder.svg": ladder(card["ladder"])})
 
 
 def _new_sums(

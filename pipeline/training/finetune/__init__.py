@@ -1,7 +1,4 @@
-"""Fine-tuning of the dense encoder, end to end through the query table.
-
-Nothing heavy is imported before a function is asked for.
-"""
+"""Fine-tuning of the dense encoder, end to end through the frozen query table. Imports nothing heavy by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collapse: a model whose documents are empty or dense, or whose loss is no number, is stopped and never saved."""
+"""Stops a training that diverged or collapsed: NaN losses, empty documents or dense documents."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _KEYS = "training.fine_tuning"
 
 
 class CollapsedError(GaramError):
-    """Training went wrong in a way that more steps do not mend."""
+    """The training diverged or collapsed; more steps would not help. No model is saved."""
 
 
 def check(terms: dict[str, float], step: int, settings: FineTuningConfig, vocabulary: int, ramp_steps: int) -> None:
-    """Raise CollapsedError when the values of step number ``step`` (from 1) say that the model is lost.
+    """Raise CollapsedError where the metrics of a step show a model that is lost.
 
-    ``terms`` has ``loss``, ``active`` (mean learned terms of a document) and ``empty`` (share of documents without
-    any); ``vocabulary`` is the number of terms there could be.
+    ``terms`` holds ``loss``, ``active`` (mean number of learned terms of a document) and ``empty`` (share of documents
+    without any). ``step`` counts from 1, ``vocabulary`` is the number of terms that are not blocked.
     """
     stopped = f"training stopped at step {step}"
     for name, value in terms.items():
@@ -36,8 +36,8 @@ def check(terms: dict[str, float], step: int, settings: FineTuningConfig, vocabu
 
 
 def check_gradient(norm: float, step: int) -> None:
-    """Raise CollapsedError when the gradient of step number ``step`` says that nothing is learned, or all is lost."""
-    stopped = f"training stopped at step {step}: the gradient is {norm}"
+    """Raise CollapsedError where the gradient norm of a step (from 1) is 0 or not finite."""
+    stopped = f"training stopped at step {step}: the gradient norm is {norm}"
     if not math.isfinite(norm):
         raise CollapsedError(f"{stopped}; lower {_KEYS}.learning_rate")
     if norm == 0:

@@ -1,8 +1,9 @@
-"""Several processes train one model, each on a device of its own: ``accelerate launch --num_processes N train.py ...``.
+"""Data-parallel training on several devices: ``accelerate launch --num_processes N train.py ...``.
 
-A batch's passages are shared out, everybody's vectors are gathered, every process computes the whole batch's loss and
-carries the gradient back through its own passages; gradients are added up. So N processes take the same step as one:
-the batch, its negatives and the result stay the same but for the order of sums. One process writes.
+The passages of a batch are sharded. Each process encodes its shard, all vectors are gathered, every process computes
+the loss of the whole batch and backpropagates through its own passages, and gradients are summed. N processes take
+the same steps as one, up to the order of floating-point sums: batch and in-batch negatives do not depend on N. Rank 0
+writes files and reports progress.
 """
 
 from __future__ import annotations
@@ -15,69 +16,76 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PATIENCE = timedelta(hours=2)
-"""How long the others wait for the one that looks at the watched queries, or saves."""
+TIMEOUT = timedelta(hours=2)
+"""How long the other ranks wait for rank 0, which validates and saves."""
 
 
-class Processes:
-    """The processes of this training; one, unless a launcher started several."""
+class ProcessGroup:
+    """The processes of this training; a single one unless a launcher started several.
+
+    Attributes: ``world_size``, ``rank``, ``device`` (None: the default device).
+    """
 
     def __init__(self) -> None:
-        self.count = int(os.environ.get("WORLD_SIZE", "1"))
+        self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = 0
         self.device: str | None = None
-        if self.count > 1:
+        if self.world_size > 1:
             from accelerate import PartialState
 
-            state: Any = PartialState(timeout=PATIENCE)
+            state: Any = PartialState(timeout=TIMEOUT)
             self.rank, self.device = int(state.process_index), str(state.device)
 
     @property
-    def main(self) -> bool:
-        """Whether this is the process that writes files and tells how far it is."""
+    def is_main(self) -> bool:
+        """Whether this is rank 0."""
         return self.rank == 0
 
-    def wait(self) -> None:
-        """Until all processes are here."""
-        if self.count > 1:
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.world_size > 1:
             torch.distributed.barrier()
 
-    def agree(self, value: float) -> float:
-        """The main process's number."""
-        if self.count == 1:
+    def broadcast(self, value: float) -> float:
+        """``value`` of rank 0, on every rank."""
+        if self.world_size == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
         torch.distributed.broadcast(shared, 0)
         return float(shared)
 
-    def share(self, parts: Sequence[list[int]], rank: int | None = None) -> list[list[int]]:
-        """The micro-batches that a process (this one) encodes."""
-        return list(parts[self.rank if rank is None else rank :: self.count])
+    def shard(self, micro_batches: Sequence[list[int]], rank: int | None = None) -> list[list[int]]:
+        """The micro-batches of a rank (by default this one)."""
+        return list(micro_batches[self.rank if rank is None else rank :: self.world_size])
 
-    def gather(self, own: Sequence[Tensor], parts: Sequence[list[int]], width: int) -> Tensor:
-        """Everybody's rows (D, width), without gradients, in the order of the positions in ``parts``."""
-        rows = torch.cat([part.detach() for part in own]) if own else torch.zeros(0, width, device=self.device)
-        places = [[i for part in self.share(parts, rank) for i in part] for rank in range(self.count)]
-        blocks = [rows]
-        if self.count > 1:
-            padded = rows.new_zeros(max(map(len, places)), width)
-            padded[: len(rows)] = rows
-            blocks = [torch.empty_like(padded) for _ in places]
+    def all_gather(self, vectors: Sequence[Tensor], micro_batches: Sequence[list[int]], width: int) -> Tensor:
+        """The vectors (D, H) of all passages, detached, in batch order.
+
+        ``vectors`` (n, H) are those of this rank's micro-batches; ``micro_batches`` are the passages (indices into the
+        batch) of the micro-batches of all ranks.
+        """
+        local = torch.cat([part.detach() for part in vectors]) if vectors else torch.zeros(0, width, device=self.device)
+        indices = [[i for part in self.shard(micro_batches, rank) for i in part] for rank in range(self.world_size)]
+        blocks = [local]
+        if self.world_size > 1:
+            padded = local.new_zeros(max(map(len, indices)), width)
+            padded[: len(local)] = local
+            blocks = [torch.empty_like(padded) for _ in indices]
             torch.distributed.all_gather(blocks, padded)
-        whole = rows.new_zeros(sum(map(len, places)), width)
-        for place, block in zip(places, blocks, strict=True):
-            whole[place] = block[: len(place)]
-        return whole
+        gathered = local.new_zeros(sum(map(len, indices)), width)
+        for index, block in zip(indices, blocks, strict=True):
+            gathered[index] = block[: len(index)]
+        return gathered
 
-    def add_up(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Everybody's gradients, added; a weight that nobody has a gradient of keeps none."""
-        if self.count == 1:
+    def all_reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sum the gradients over all ranks. A parameter without a gradient on every rank keeps none."""
+        if self.world_size == 1:
             return
-        weights = list(parameters)
-        has = torch.tensor([float(p.grad is not None) for p in weights], device=self.device)
-        torch.distributed.all_reduce(has, torch.distributed.ReduceOp.MAX)
-        for parameter, wanted in zip(weights, has.tolist(), strict=True):
-            if wanted:
+        trained = list(parameters)
+        has_gradient = torch.tensor([float(p.grad is not None) for p in trained], device=self.device)
+        torch.distributed.all_reduce(has_gradient, torch.distributed.ReduceOp.MAX)
+        for parameter, anywhere in zip(trained, has_gradient.tolist(), strict=True):
+            if anywhere:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 torch.distributed.all_reduce(parameter.grad)

@@ -1,13 +1,10 @@
-"""Losses as small functions of scores and weights; the trainer adds up what the configuration weighs.
+"""Losses as functions of scores and document weights; `pipeline.training.finetune.objective` adds them up.
 
 Scores are dot products of queries and documents, (Q, D) or (Q,). Document weights are (D, V), non-negative. Every
-function returns a scalar. Formulas: in-batch negatives (van den Oord et al. 2018), MarginMSE (Hofstätter et al.
-2020), FLOPS (Paria et al. 2020), DF-FLOPS (arXiv 2505.15070).
+function returns a scalar. Formulas: in-batch negatives (InfoNCE, van den Oord et al. 2018), FLOPS (Paria et al. 2020).
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 import torch.nn.functional as F
@@ -18,23 +15,23 @@ def in_batch_negatives_loss(
     scores: Tensor, positive: Tensor, *, temperature: float = 1.0, excluded: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Mean cross-entropy of each query's positive against every document of the batch.
+    """Mean softmax cross-entropy of each query's positive against all documents of the batch.
 
-    ``scores`` (Q, D), ``positive`` (Q,) column of each query's document, ``excluded`` (Q, D) true where a document is
-    no negative (it answers the query too), ``weight`` (Q,). Temperature: 0.05 is for cosines; dot products of sparse
-    vectors are unbounded and want 1 or more.
+    ``scores`` (Q, D); ``positive`` (Q,), the column of each query's positive; ``excluded`` (Q, D), true for documents
+    that are not negatives because they are relevant, too; ``weight`` (Q,). ``temperature`` divides the scores before
+    the softmax: about 0.05 suits cosines, 1 or more the unbounded dot products of sparse vectors.
     """
     logits = scores / temperature
     if excluded is not None:
-        own = F.one_hot(positive, scores.shape[1]).bool()
-        logits = logits.masked_fill(excluded & ~own, -torch.inf)
+        is_positive = F.one_hot(positive, scores.shape[1]).bool()
+        logits = logits.masked_fill(excluded & ~is_positive, -torch.inf)
     return _mean(F.cross_entropy(logits, positive, reduction="none"), weight)
 
 
 def margin_ranking_loss(
     positive: Tensor, negative: Tensor, *, margin: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
-    """Mean of ``relu(margin - positive + negative)``; (Q,) against (Q,) scores, ``margin`` in score units."""
+    """Mean of ``relu(margin - positive + negative)`` over queries; scores (Q,) and (Q,), ``margin`` in score units."""
     return _mean(F.relu(margin - positive + negative), weight)
 
 
@@ -42,10 +39,11 @@ def contrastive_loss_with_hard_negatives(
     positive: Tensor, negatives: Tensor, *, temperature: float = 1.0, triplet_margin: float = 0.0,
     present: Tensor | None = None, weight: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Cross-entropy of the positive against the query's own negatives, optionally with a triplet term.
+    """Mean softmax cross-entropy of the positive against the hard negatives of its query, optionally with a triplet
+    term.
 
-    ``positive`` (Q,), ``negatives`` (Q, N), ``present`` (Q, N) false where a query has fewer negatives. With a
-    ``triplet_margin`` (score units) the mean of ``relu(margin - positive + hardest negative)`` is added.
+    Scores ``positive`` (Q,) and ``negatives`` (Q, N); ``present`` (Q, N), false for padding; ``weight`` (Q,). With a
+    ``triplet_margin`` (score units) ``relu(triplet_margin - positive + hardest negative)`` is added.
     """
     if present is not None:
         negatives = negatives.masked_fill(~present, -torch.inf)
@@ -56,52 +54,36 @@ def contrastive_loss_with_hard_negatives(
     return _mean(losses, weight)
 
 
-def margin_mse(positive: Tensor, negatives: Tensor, teacher_positive: Tensor, teacher_negatives: Tensor) -> Tensor:
-    """Mean squared difference of the student's and the teacher's margins; (Q,), (Q, N), (Q,), (Q, N)."""
-    return F.mse_loss(positive.unsqueeze(1) - negatives, teacher_positive.unsqueeze(1) - teacher_negatives)
-
-
 def kl_distillation(
     scores: Tensor, teacher: Tensor, *, temperature: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
-    """``KL(softmax(teacher) || softmax(scores / temperature))``, mean over queries; both (Q, D).
+    """``KL(softmax(teacher) || softmax(scores / temperature))``, mean over queries; ``scores`` and ``teacher`` (Q, D).
 
-    -inf in ``teacher`` leaves a document out.
+    Documents with a teacher score of -inf are left out.
     """
-    left_out = torch.isneginf(teacher)
-    log_student = F.log_softmax((scores / temperature).masked_fill(left_out, -torch.inf), dim=1)
+    masked = torch.isneginf(teacher)
+    log_student = F.log_softmax((scores / temperature).masked_fill(masked, -torch.inf), dim=1)
     log_teacher = F.log_softmax(teacher, dim=1)
-    difference = (log_teacher - log_student).masked_fill(left_out, 0.0)
+    difference = (log_teacher - log_student).masked_fill(masked, 0.0)
     return _mean((log_teacher.exp() * difference).sum(1), weight)
 
 
 def teacher_scores(*scores: Tensor, scale: float) -> Tensor:
-    """Several teachers as one: each min-max scaled per query over the candidates, averaged, times ``scale``; (Q, D)."""
+    """The ensemble of several teachers (Q, D): each is min-max scaled per query, then averaged and times ``scale``."""
     scaled = []
-    for one in scores:
-        low, high = one.amin(1, keepdim=True), one.amax(1, keepdim=True)
-        scaled.append((one - low) / (high - low).clamp_min(1e-6))
+    for teacher in scores:
+        low, high = teacher.amin(1, keepdim=True), teacher.amax(1, keepdim=True)
+        scaled.append((teacher - low) / (high - low).clamp_min(1e-6))
     return torch.stack(scaled).mean(0) * scale
 
 
 def flops(weights: Tensor) -> Tensor:
-    """``sum_j (mean over documents of w_j)^2``: the expected products of two random documents. (D, V) -> ()."""
+    """``sum_j (mean over documents of w_j)^2`` of (D, V) weights: smooth bound on the cost of a dot product (FLOPS)."""
     return weights.mean(0).square().sum()
 
 
-def df_flops(weights: Tensor, df_share: Tensor, *, alpha: float = 0.1, beta: float = 5.0) -> Tensor:
-    """``sum_j (a_j * mean of w_j)^2`` with ``a_j = 1 / (1 + (x_j^(log_alpha 2) - 1)^beta)``, x_j = df_j / |C|.
-
-    Terms that are in many documents cost more: a rises from 0 to 1 and is 1/2 at ``x = alpha``. ``df_share`` (V,).
-    """
-    # x ** (log_alpha 2) is 2 at x = alpha, 1 at x = 1 and grows without bound towards 0: the activation is then 0.
-    x = df_share.clamp(1e-12, 1.0).pow(math.log(2) / math.log(alpha))
-    activation = 1.0 / (1.0 + (x - 1.0).clamp_min(0.0).pow(beta))
-    return (activation * weights.mean(0)).square().sum()
-
-
 def quadratic_ramp(step: int, ramp_steps: int) -> float:
-    """``min(1, step / ramp_steps)^2``: how much of the sparsity weight applies; 1 when there is no ramp."""
+    """Factor of the sparsity weight at a step: ``min(1, step / ramp_steps)^2``; 1 without a ramp."""
     return 1.0 if ramp_steps <= 0 else min(1.0, step / ramp_steps) ** 2
 
 

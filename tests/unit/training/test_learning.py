@@ -9,8 +9,8 @@ from pipeline.config.training import TrainingConfig
 from pipeline.encoder import Encoder
 from pipeline.text.words import words as analysed
 from pipeline.training import learning
-from pipeline.training.ladder import draw
 from pipeline.training.learning import Recent, bags, learn, sums_of
+from pipeline.training.plots import ladder as draw_ladder
 from pipeline.training.pseudo_queries import keyword_queries, leading_words
 from pipeline.training.sums import Sums
 from pipeline.vectors import DenseVectors, KeptVectors
@@ -101,7 +101,7 @@ def test_what_helps_is_learned_and_what_does_not_is_left(base):
     assert learned.table.gain in learning.GAINS
     # With no pseudo query the solution is its prior's share, which ranks alike: no rung for it.
     assert not ladder["learned rows"]["taken"]
-    assert draw(learned.report["ladder"]).count("not taken") == 1
+    assert draw_ladder(learned.report["ladder"]).count("not taken") == 1
 
     recent, kept, nothing = world(base, meaning=False)
     learned = learn(base, nothing, recent, kept, SETTINGS)

@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 
@@ -125,20 +123,6 @@ def test_a_query_without_negatives_costs_nothing_and_breaks_nothing():
     assert p.grad[1] == 0
 
 
-def test_margin_mse_is_sentence_transformers():
-    from sentence_transformers.sparse_encoder.losses import SparseMarginMSELoss
-
-    teacher = torch.randn(4, 3).double()
-    theirs = SparseMarginMSELoss(model=None)
-
-    def ours(q, p, *n):
-        negatives = torch.stack([(q * one).sum(1) for one in n], 1)
-        return losses.margin_mse((q * p).sum(1), negatives, teacher[:, 0], teacher[:, 1:])
-
-    tensors = [torch.rand(4, 30) for _ in range(4)]
-    same(ours, lambda *t: theirs.compute_loss_from_embeddings(list(t), teacher), *tensors)
-
-
 def test_kl_is_sentence_transformers():
     from sentence_transformers.sparse_encoder.losses import SparseDistillKLDivLoss
 
@@ -182,28 +166,6 @@ def test_flops_is_sentence_transformers():
     weights = torch.rand(5, 30).relu()
     theirs = FlopsLoss(model=None)
     same(losses.flops, lambda w: theirs.compute_loss_from_embeddings(w), weights)
-
-
-def test_df_flops_is_the_closed_form_and_its_gradient():
-    weights, share = torch.rand(5, 12), torch.linspace(0.001, 1.0, 12)
-    alpha, beta = 0.1, 10.0
-    # a = 1 / (1 + (x ** (ln 2 / ln alpha) - 1) ** beta); d/dw_ij = 2 a_j^2 mean_j / documents.
-    a = np.array([1 / (1 + (x ** (math.log(2) / math.log(alpha)) - 1) ** beta) for x in share.double().tolist()])
-    mean = weights.double().numpy().mean(0)
-    value, (grad,) = with_grad(lambda w: losses.df_flops(w, share.double(), alpha=alpha, beta=beta), weights)
-    close(value, torch.tensor(((a * mean) ** 2).sum()))
-    close(grad, torch.from_numpy(np.broadcast_to(2 * a**2 * mean / 5, (5, 12)).copy()))
-
-
-def test_df_flops_charges_frequent_terms():
-    weights = torch.ones(2, 4)
-    share = torch.tensor([1.0, 0.1, 0.0, 1e-6])
-    # 1 at everywhere, 1/2 at alpha, 0 for terms that are nowhere.
-    value = losses.df_flops(weights, share, alpha=0.1, beta=5.0)
-    assert value == pytest.approx(1 + 0.25, abs=1e-3)
-    frequent = losses.df_flops(weights, torch.full((4,), 0.5))
-    rare = losses.df_flops(weights, torch.full((4,), 0.01))
-    assert frequent > 100 * rare
 
 
 def test_the_ramp_is_quadratic():

@@ -17,8 +17,8 @@ from pipeline.errors import BadInputError
 from pipeline.progress import silent
 from pipeline.training.finetune import CollapsedError, checkpoint
 from pipeline.training.finetune.collapse import check_gradient
-from pipeline.training.finetune.model import Student
-from pipeline.training.finetune.trainer import _Run
+from pipeline.training.finetune.model import SparseModel
+from pipeline.training.finetune.trainer import Trainer
 from tests.unit.training.test_trainer import ROOT, parameters, run, settings, weights
 
 
@@ -35,7 +35,7 @@ def files_of_at_most(size: int):
 
 def allocate_too_much(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
     """More than ``most`` passages at once ask the real allocator for more than there is; returns what was tried."""
-    plain, tried = Student.encode, []
+    plain, tried = SparseModel.encode, []
 
     def encode(self, tokens):
         tried.append(len(tokens))
@@ -43,7 +43,7 @@ def allocate_too_much(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
             torch.empty(1 << 50)
         return plain(self, tokens)
 
-    monkeypatch.setattr(Student, "encode", encode)
+    monkeypatch.setattr(SparseModel, "encode", encode)
     return tried
 
 
@@ -55,13 +55,13 @@ def test_the_micro_batch_is_halved_until_memory_suffices(training_set, start, tm
 
     for most in (8, 2):
         tried = allocate_too_much(monkeypatch, most)
-        task = _Run(training_set, start, chosen, progress, 13, tmp_path)
-        terms = task._step(task.plan[0], 0)
-        steps.append((terms, {name: p.grad for name, p in task.weights.items()}))
+        task = Trainer(training_set, start, chosen, progress, 13, tmp_path)
+        terms = task.train_step(task.batches[0], 0)
+        steps.append((terms, {name: p.grad for name, p in task.parameters.items()}))
     assert tried[:3] == [8, 4, 2]
     assert max(tried[2:]) == 2
-    assert task.student.micro_batch == 2, "it is not tried again in later steps"
-    assert "memory does not suffice: 2 passages at once from here on" in told
+    assert task.model.micro_batch == 2, "it is not tried again in later steps"
+    assert "out of memory: the micro-batch is now 2 passages" in told
     (whole, gradients), (halved, others) = steps
     assert whole == pytest.approx(halved, rel=1e-4)
     for name, value in gradients.items():
@@ -167,13 +167,12 @@ assert not [name for name in sys.modules if name.startswith(banned)], "a machine
     cards = [json.loads((tmp_path / n / "card.json").read_text()) for n in ("one", "two")]
     first, second = (np.array([row["loss"] for row in card["losses"]]) for card in cards)
     np.testing.assert_allclose(first, second, rtol=1e-4)
-    assert [row["step"] for row in cards[1]["looks"]] == [0, 3, 6]
+    assert [row["step"] for row in cards[1]["validations"]] == [0, 3, 6]
     one, two = parameters(tmp_path / "one"), parameters(tmp_path / "two")
     for name, value in one.items():
         torch.testing.assert_close(value, two[name], rtol=1e-3, atol=2e-3, msg=name)
 
 
-def test_no_process_is_left_without_work_by_a_small_batch(training_set, start, tmp_path):
-    task = _Run(training_set, start, settings(), silent, 13, tmp_path)
-    task.student._processes = 4
-    assert [len(part) for part in task.student.micro_batches([[1]] * 8)] == [2, 2, 2, 2]
+def test_no_process_is_left_without_work_by_a_small_batch(start):
+    model = SparseModel(Encoder.load(start), ["금리"], settings(), 4, silent)
+    assert [len(part) for part in model.micro_batches([[1]] * 8)] == [2, 2, 2, 2]
