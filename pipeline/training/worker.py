@@ -150,8 +150,8 @@ def _run_training(artifacts: Artifacts, job: dict[str, Any], work: Path, progres
             _, more, gone = _dense(artifacts, champion, job["champion_dense"], searched, work, progress)
             dense += [more] if more else []
             replaces += gone
-    warm = _warm(artifacts, job, base)
-    learned = learn(base, total, recent, kept, settings, warm=warm, progress=progress)
+    initial = _parent_rows(artifacts, job, base)
+    learned = learn(base, total, recent, kept, settings, initial=initial, progress=progress)
     base.table = learned.table
     facts = {name: job[name] for name in ("training_set", "parent", "as_of", "base")}
     card = {"kind": "trained", **facts, "config": job["training"], **learned.report}
@@ -231,8 +231,8 @@ def total_of(base: Encoder, places: Sequence[tuple[str, Path]], day: dt.date, se
     return Sums.total(parts(), len(base.vocabulary), base.dense.width)
 
 
-def _warm(artifacts: Artifacts, job: dict[str, Any], base: Encoder) -> Any:
-    """The parent's table to start the solution from, where it belongs to the same base."""
+def _parent_rows(artifacts: Artifacts, job: dict[str, Any], base: Encoder) -> Any:
+    """The rows (V, H) of the parent's query table, for a warm start; None where the parent has another base."""
     from pipeline.encoder import QueryTable
 
     folder = artifacts.get(job["parent"])

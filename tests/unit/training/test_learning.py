@@ -21,7 +21,7 @@ SETTINGS = TrainingConfig()
 
 
 def drawn(texts, **changes):
-    settings = {"per_text": 6, "most_words": 5, "heaviest": 12, "seed": 13} | changes
+    settings = {"per_text": 6, "max_words": 5, "top_words": 12, "seed": 13} | changes
     return keyword_queries(texts, lambda words: [1.0] * len(words), **settings)
 
 
@@ -44,7 +44,7 @@ def test_keyword_queries_are_a_texts_own_words_in_its_order():
 def test_the_heaviest_words_are_asked():
     heavy = keyword_queries(
         [TEXT], lambda words: [9.0 if word == "환율" else 0.1 for word in words],
-        per_text=3, most_words=1, heaviest=1, seed=1,
+        per_text=3, max_words=1, top_words=1, seed=1,
     )  # fmt: skip
     assert heavy == [["환율"]]
 
