@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.config import load
 from pipeline.errors import GaramError
 from pipeline.evaluation import evaluate_files
+from pipeline.progress import shown
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,15 +49,11 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; exit code 0 done, 1 failed, 2 wrong use."""
     args = _parser().parse_args(arguments)
-
-    def progress(what: str, done: int, total: int) -> None:
-        counted = f" {done}/{total}" if total else ""
-        end = "\r" if sys.stderr.isatty() and done < total else "\n"
-        if sys.stderr.isatty() or not total or done >= total:
-            print(f"{what}{counted}", end=end, file=sys.stderr, flush=True)
-
     try:
-        evaluate_files(args.model, args.data, args.baseline, args.output, config=load(args.config), progress=progress)
+        with shown() as progress:
+            evaluate_files(
+                args.model, args.data, args.baseline, args.output, config=load(args.config), progress=progress
+            )
     except GaramError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return error.exit_code

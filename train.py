@@ -1,10 +1,10 @@
-"""Learn an encoder from a file of articles: ``python train.py --corpus ARTICLES.jsonl --output DIR``.
+"""Train an encoder on a file of articles: ``python train.py --corpus ARTICLES.jsonl --output DIR``.
 
-Files only, no database: builds the base unless ``--base`` names one, learns the query table from the articles, chooses
-its gain by validation, and leaves a folder that sentence-transformers loads, too. With ``--steps`` (or
-``training.fine_tuning.steps``) the dense encoder is fine-tuned first, for which a training set is made. Killed, the
-same command with ``--resume`` goes on from where it was and ends with the same model. On several GPUs the same command
-behind ``accelerate launch --num_processes N``: every step is the one that a single process would take.
+Reads and writes files only, no database. The base is built from the articles unless ``--base`` names one; then the
+query table is learned, and validation selects its thresholds and gain. sentence-transformers can load the result, too.
+With ``--steps`` (or ``training.fine_tuning.steps``) the dense encoder is fine-tuned first, on a training set made of
+the articles. After a kill, the same command with ``--resume`` continues and ends with the same model. For several GPUs
+start it by ``accelerate launch --num_processes N``: the steps are those of a single process.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ import argparse
 import json
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.asof import day_of, parse_instant
 from pipeline.config import Config, load
 from pipeline.errors import BadInputError, GaramError, UsageError
+from pipeline.progress import Progress, shown, silent
+
+if TYPE_CHECKING:
+    from pipeline.training.finetune.distributed import ProcessGroup
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,13 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"train.py: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("\ntrain.py: stopped; --resume goes on from there", file=sys.stderr)
+        print("\ntrain.py: stopped; continue with --resume", file=sys.stderr)
         return 1
     return 0
 
 
 def run(options: argparse.Namespace) -> Path:
-    """Base, fine-tuning where it is asked for, learning; the model's folder."""
+    """Train the model: base, fine-tuning if configured, query table; returns the folder of the model."""
     from pipeline.training.files import learn_from_articles
     from pipeline.training.finetune.distributed import ProcessGroup
 
@@ -53,21 +58,22 @@ def run(options: argparse.Namespace) -> Path:
         if options.resume:
             return output
         raise UsageError(f"{output} holds a trained model already: name another folder, or delete it")
-    processes, bar = ProcessGroup(), _Bar()
+    processes = ProcessGroup()
     if processes.is_main and not options.resume:
         shutil.rmtree(work, ignore_errors=True)
     processes.barrier()
     articles = _articles(options.corpus)
     base: Path | None = options.base
-    if config.training.fine_tuning.steps:
-        base = _fine_tuned(articles, base, work, config, processes, bar)
+    with shown() if processes.is_main else nullcontext(silent) as progress:
+        if config.training.fine_tuning.steps:
+            base = _fine_tuned(articles, base, work, config, processes, progress)
+        if processes.is_main:
+            learned = learn_from_articles(articles, output, work, config, base=base, progress=progress)
+            shutil.rmtree(work, ignore_errors=True)
     if processes.is_main:
-        learned = learn_from_articles(articles, output, work, config, base=base, progress=bar)
-        shutil.rmtree(work, ignore_errors=True)
-        bar.end()
         for step in learned.report["ladder"]:
             print(_step(step))
-        print(f"taken: {learned.report['rung']}; {output / 'ladder.svg'} is its picture")
+        print(f"taken: {learned.report['rung']}; plot: {output / 'ladder.svg'}")
     processes.barrier()
     return output
 
@@ -84,9 +90,9 @@ def _configured(options: argparse.Namespace) -> Config:
 
 
 def _fine_tuned(
-    articles: list[_Article], base: Path | None, work: Path, config: Config, processes: Any, bar: _Bar
+    articles: list[_Article], base: Path | None, work: Path, config: Config, processes: ProcessGroup, progress: Progress
 ) -> Path:
-    """The folder of a base whose dense encoder is fine-tuned on the articles' training set."""
+    """Fine-tune the dense encoder on a training set made of the articles; returns the folder of the new base."""
     from pipeline.dataset import make_training_set
     from pipeline.training.base import build_base, fine_tuned_base
 
@@ -94,17 +100,18 @@ def _fine_tuned(
     if processes.is_main:
         texts = [config.encoder.document_text(article.text) for article in articles]
         if base is None:
-            build_base(texts, start, config.encoder, bar)
-        made = make_training_set(articles, as_of=articles[-1].day, settings=config.dataset, progress=bar)
+            build_base(texts, start, config.encoder, progress)
+        made = make_training_set(articles, as_of=articles[-1].day, settings=config.dataset, progress=progress)
         made.write(work / "trainingset")
-        print(f"{made.report['examples']} examples of {made.report['articles_used']} articles: {made.report['kinds']}")
+        report = made.report
+        progress(f"training set: {report['examples']} examples of {report['articles_used']} articles", 0, 0)
     processes.barrier()
     return fine_tuned_base(work / "trainingset", start, work / "tuned-base", config.training, work,
-                           {"start": str(start)}, bar)  # fmt: skip
+                           {"start": str(start)}, progress)  # fmt: skip
 
 
 def _step(step: dict[str, Any]) -> str:
-    """A rung of the ladder in one line."""
+    """One line for a rung of the ladder."""
     values = " ".join(f"{name} {step[name]:.4f}" for name in ("titles", "short") if name in step)
     chosen = f" (gain {step['gain']:g}, active in {step['active_share']:.0%})" if "gain" in step else ""
     return f"{step['rung']}: nDCG@10 {values}{chosen}"
@@ -146,30 +153,6 @@ def _articles(path: Path) -> list[_Article]:
     return sorted(kept, key=lambda article: (article.day, article.id))
 
 
-class _Bar:
-    """One line of progress, rewritten in place on a terminal and now and then elsewhere."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._said = ("", -1)
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        share = f"{done}/{total} " if total else ""
-        if self._live:
-            print(f"\r\033[K{share}{what}"[:240], end="", file=sys.stderr, flush=True)
-            return
-        tenth = 10 * done // total if total else 0
-        key = (what.partition(":")[0], tenth)
-        if key != self._said:
-            self._said = key
-            print(f"{share}{what}", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self._live:
-            print(file=sys.stderr)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="train.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -184,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         "--steps", type=int, help="steps of fine-tuning the dense encoder (default: training.fine_tuning.steps, 0)"
     )
     parser.add_argument("--seed", type=int, help="seed (default: training.seed)")
-    parser.add_argument("--resume", action="store_true", help="go on from where the same command was killed")
+    parser.add_argument("--resume", action="store_true", help="continue after a kill of the same command")
     return parser
 
 

@@ -45,6 +45,7 @@ from pipeline.evaluation.results import SetResult
 from pipeline.evaluation.runs import DEPTH, Run, hybrid_run, sparse_run
 from pipeline.evaluation.significance import interval
 from pipeline.judged import read_judged
+from pipeline.progress import LogProgress
 from pipeline.querysets import Corpus, Query, QuerySet
 from pipeline.text.words import analyse
 from pipeline.training.base import build_base
@@ -249,12 +250,7 @@ def main() -> None:
     config = load(options.config)
     articles = read(options.news)
     before = [a for a in articles if a.day < options.first]
-
-    def tell(what: str, done: int, total: int) -> None:
-        if not total or done * 20 // total != getattr(tell, "last", -1):
-            tell.last = done * 20 // total if total else -1  # type: ignore[attr-defined]
-            print(f"  {done}/{total} {what}", flush=True)
-
+    tell = LogProgress(print)
     folder = build_base([config.encoder.document_text(a.text) for a in before], output / "base", config.encoder, tell)
     vectors = Vectors(Encoder.load(folder), output / "vectors", tell)
     chosen = sorted(random.Random(3).sample(before, min(options.learn, len(before))), key=lambda a: (a.day, a.name))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -93,13 +92,6 @@ def as_of(parts: dict[str, str]) -> Any:
 
 def logged(every_s: float = 10.0) -> Callable[[str, int, int], None]:
     """A progress function that logs at most one line in ``every_s`` seconds, and one at the end of each step."""
-    logger = logging.getLogger("garam.progress")
-    last: dict[str, float] = {}
+    from pipeline.progress import LogProgress
 
-    def report(what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if done == total or now - last.get(what, 0.0) >= every_s:
-            last[what] = now
-            logger.info("%s: %s of %s", what, f"{done:,}", f"{total:,}" if total else "?")
-
-    return report
+    return LogProgress(logging.getLogger("garam.progress").info, every_s)

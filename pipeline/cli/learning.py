@@ -13,7 +13,6 @@ from pipeline.cli.output import (
     Day,
     Instant,
     Json,
-    TerminalProgress,
     opened,
     plain,
     print_facts,
@@ -21,6 +20,7 @@ from pipeline.cli.output import (
     print_table,
 )
 from pipeline.errors import UsageError
+from pipeline.progress import shown
 
 if TYPE_CHECKING:
     from pipeline.loop import Learned
@@ -47,7 +47,8 @@ def base(
     if fine_tune and grow:
         raise UsageError("name one of --fine-tune and --grow: each makes a base of its own")
     action = "fine_tune" if fine_tune else "grow_base" if grow else "build_base"
-    number = loop.build_base(ctx, action, TerminalProgress())
+    with shown() as progress:
+        number = loop.build_base(ctx, action, progress)
     with ctx.store.begin() as conn:
         card = models.get(conn, number).card
     typer.echo(f"base {number}: " + ", ".join(f"{name} {card[name]}" for name in ("source", "tokens") if name in card))
@@ -59,7 +60,8 @@ def learn(context: typer.Context, day: Day, known_by: Instant = None, as_json: J
     """Counts, statistics, query weights and synonyms of a day; bit-identical for the same day and time."""
     from pipeline import loop
 
-    learned = loop.learn(opened(context), day, known_by, TerminalProgress())
+    with shown() as progress:
+        learned = loop.learn(opened(context), day, known_by, progress)
     said = _exact(learned)
     print_json(said) if as_json else print_facts(said)
 
@@ -204,7 +206,8 @@ def dataset(
     from pipeline.store import datasets
 
     ctx = opened(context)
-    training_set_id = stage.build(ctx, loop.settle(ctx, day, known_by), progress=TerminalProgress())
+    with shown() as progress:
+        training_set_id = stage.build(ctx, loop.settle(ctx, day, known_by), progress=progress)
     with ctx.store.begin() as conn:
         row = datasets.training_set(conn, training_set_id)
     if output is not None:
@@ -224,7 +227,8 @@ def retrain(
     """Train a day's model here, judge it and, if it is better, deploy it (what the DAG does on the GPU worker)."""
     from pipeline import loop
 
-    done = loop.retrain(opened(context), day, TerminalProgress(), deploy=deploy)
+    with shown() as progress:
+        done = loop.retrain(opened(context), day, progress, deploy=deploy)
     print_json(done) if as_json else print_facts(done)
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from pipeline.asof import parse_day, parse_instant
-from pipeline.cli.output import Json, TerminalProgress, opened, plain, print_facts, print_json, print_table
+from pipeline.cli.output import Json, opened, plain, print_facts, print_json, print_table
+from pipeline.progress import shown
 
 
 def crawl(
@@ -22,7 +23,8 @@ def crawl(
     """Poll the feeds and take in what is new."""
     from pipeline import news
 
-    report = news.crawl(opened(context), feeds_file=feeds, progress=TerminalProgress())
+    with shown() as progress:
+        report = news.crawl(opened(context), feeds_file=feeds, progress=progress)
     print_json(report) if as_json else print_facts(report)
 
 
@@ -112,15 +114,16 @@ def import_archive(
     """Take an archive in, original dates kept; a rerun goes on where it stopped."""
     from pipeline import news
 
-    report = news.import_archive(
-        opened(context),
-        source,
-        format=file_format,
-        known_by=known_by,
-        since=since,
-        until=until,
-        progress=TerminalProgress(),
-    )
+    with shown() as progress:
+        report = news.import_archive(
+            opened(context),
+            source,
+            format=file_format,
+            known_by=known_by,
+            since=since,
+            until=until,
+            progress=progress,
+        )
     print_json(report) if as_json else print_facts(report)
 
 
@@ -161,7 +164,8 @@ def rederive(
     """Read the kept raw answers of feeds anew, by today's rules; changed articles get a new version."""
     from pipeline import news
 
-    report = news.rederive(opened(context), since=since, progress=TerminalProgress())
+    with shown() as progress:
+        report = news.rederive(opened(context), since=since, progress=progress)
     print_json(report) if as_json else print_facts(report)
 
 

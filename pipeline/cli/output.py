@@ -1,12 +1,10 @@
-"""What commands share: opening the context, progress on standard error, tables and JSON on standard output."""
+"""What commands share: opening the context, tables and JSON on standard output."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
 import json
-import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,29 +92,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(str(v) for v in value)
     return str(value)
-
-
-class TerminalProgress:
-    """Progress on standard error: one line that is redrawn on a terminal, a line every few seconds elsewhere."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._last = 0.0
-        self._what = ""
-        self._tty = sys.stderr.isatty()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        finished = bool(total) and done >= total
-        if what == self._what and not finished and now - self._last < (0.2 if self._tty else 10.0):
-            return
-        if self._tty and what != self._what and self._what:
-            sys.stderr.write("\n")
-        self._what, self._last = what, now
-        share = f"{done:,} of {total:,}" if total else f"{done:,}"
-        line = f"[{now - self._began:6.1f} s] {what}: {share}"
-        sys.stderr.write(f"\r\x1b[2K{line}" if self._tty else f"{line}\n")
-        if self._tty and finished:
-            sys.stderr.write("\n")
-            self._what = ""
-        sys.stderr.flush()

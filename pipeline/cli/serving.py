@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import Json, TerminalProgress, opened, out, plain, print_facts, print_json, print_table
+from pipeline.cli.output import Json, opened, out, plain, print_facts, print_json, print_table
 from pipeline.errors import UsageError
+from pipeline.progress import shown
 
 
 def _actor() -> str:
@@ -26,7 +27,8 @@ def deploy(
     """Deploy a model that the gate promoted."""
     from pipeline import serving
 
-    generation = serving.deploy(opened(context), model, actor=_actor(), force=force, progress=TerminalProgress())
+    with shown() as progress:
+        generation = serving.deploy(opened(context), model, actor=_actor(), force=force, progress=progress)
     typer.echo(f"generation {generation} is live")
 
 
@@ -52,7 +54,9 @@ def rebuild(context: typer.Context) -> None:
     """Build the live generation's index again from Postgres and artifacts, then swap."""
     from pipeline import serving
 
-    typer.echo(f"generation {serving.rebuild(opened(context), progress=TerminalProgress())} is live")
+    with shown() as progress:
+        generation = serving.rebuild(opened(context), progress=progress)
+    typer.echo(f"generation {generation} is live")
 
 
 def prune(context: typer.Context, as_json: Json = False) -> None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.output import Json, opened, out, print_json, print_table
-
-
-def _say(line: str) -> None:
-    print(f"[{time.strftime('%H:%M:%S')}] {line}", file=sys.stderr, flush=True)
+from pipeline.progress import elapsed_lines
 
 
 def _show(info: Any, as_json: bool) -> None:
@@ -37,7 +32,7 @@ def up(
     """Start Postgres, OpenSearch, Airflow and a GPU-queue worker on loopback; repair what is dead."""
     from pipeline.local import stack
 
-    info = stack.up(only.split(",") if only else stack.COMPONENTS, _say)
+    info = stack.up(only.split(",") if only else stack.COMPONENTS, elapsed_lines())
     if any(component.name == "postgres" for component in info.components):
         opened(context, migrate=True)
     _show(info, as_json)
@@ -57,7 +52,7 @@ def down() -> None:
     """Stop every process of the local stack; data stay."""
     from pipeline.local import stack
 
-    stack.down(_say)
+    stack.down(elapsed_lines())
 
 
 def migrate(context: typer.Context) -> None:

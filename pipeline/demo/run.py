@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from pipeline.demo.airflow import Airflow, TaskOutcome
 from pipeline.errors import UnavailableError
 from pipeline.local import replay
 from pipeline.local.context import Options
+from pipeline.progress import elapsed_lines
 from pipeline.store import evaluations
 
 CONFIG = Path(__file__).with_name("config.yaml")
@@ -36,12 +36,8 @@ RUN_TIMEOUT_S = 1800.0
 class Steps:
     """What was done and how long it took; told as it happens."""
 
-    began: float = field(default_factory=time.monotonic)
     done: list[tuple[str, float]] = field(default_factory=list)
-
-    def say(self, line: str) -> None:
-        """One line with the time since the start."""
-        print(f"[{time.monotonic() - self.began:6.1f} s] {line}", file=sys.stderr, flush=True)
+    say: Callable[[str], None] = field(default_factory=elapsed_lines)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 
 from pipeline.errors import GaramError
 from pipeline.local import stack
+from pipeline.progress import elapsed_lines
 
 
 def main() -> int:
@@ -18,11 +18,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="say it as JSON")
     parser.add_argument("--only", help=f"a comma-separated part of {','.join(stack.COMPONENTS)}")
     arguments = parser.parse_args()
-    began = time.monotonic()
-
-    def progress(line: str) -> None:
-        print(f"[{time.monotonic() - began:6.1f} s] {line}", file=sys.stderr, flush=True)
-
+    progress = elapsed_lines()
     try:
         if arguments.action == "down":
             stack.down(progress)
