@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError
 
@@ -32,7 +32,8 @@ class Plot:
     """A figure to draw on; ``svg`` or ``save`` renders it. Made by `plot`."""
 
     def __init__(self, figure: Figure, font: str | None) -> None:
-        self.figure, self._font = figure, font
+        self.figure: Any = figure
+        self._font = font
 
     def svg(self) -> str:
         """The figure as an ``<svg>`` element, without an XML prolog, so that it can stand in an HTML page, too."""
@@ -67,7 +68,7 @@ def plot(width: float, height: float) -> Iterator[Plot]:
     from matplotlib.figure import Figure
 
     font = korean_font()
-    settings = {
+    settings: Any = {
         "font.family": [font, "sans-serif"] if font else ["sans-serif"],
         "svg.fonttype": "none",
         "svg.hashsalt": "garam",

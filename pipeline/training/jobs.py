@@ -1,4 +1,4 @@
-"""Jobs for the GPU worker: written from the store's rows, and registered there when they are done."""
+"""Jobs for the GPU worker: created from rows of the store, and registered there when they are complete."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from pipeline.training.worker import JOB_FORMAT, JobResult, read_job, run_job
 from pipeline.vectors import text_key
 
 MOST_TOKENS = 32_000
-"""Tokens of a grown vocabulary at most: OpenSearch's SEISMIC takes 32,768."""
+"""Largest grown vocabulary: SEISMIC of OpenSearch allows 32,768 tokens."""
 BASE_TEXTS = 50_000
-"""Newest texts that a base is built from at most."""
+"""Texts that a base is built from, at most; the newest."""
 
 
 def make_base_job(ctx: Context, as_of: AsOf | None = None) -> str:
-    """The job of building the base from the texts known by the as-of (by now, without one)."""
+    """The job that builds the base from the texts known by the as-of (default: now)."""
     as_of = as_of or AsOf(today(), ctx.store.settle())
     text_of = ctx.config.encoder.document_text
     with ctx.store.begin() as conn:
@@ -55,10 +55,10 @@ def make_base_job(ctx: Context, as_of: AsOf | None = None) -> str:
 
 
 def make_growth_job(ctx: Context, as_of: AsOf | None = None) -> str:
-    """The job of growing the base by the words of the newest trends that it cuts into pieces; its result is a base
-    that replaces it, with the same dense encoder.
+    """The job that adds trending words to the vocabulary of the base, where they are not single tokens yet.
 
-    Raises BadInputError where no trending word needs a token.
+    Its result is a base that replaces the current one, with the same dense encoder. Raises BadInputError where no
+    trending word needs a token.
     """
     from pipeline.encoder.vocabulary import Vocabulary
 
@@ -76,7 +76,7 @@ def make_growth_job(ctx: Context, as_of: AsOf | None = None) -> str:
 
 
 def make_fine_tuning_job(ctx: Context, training_set_id: int) -> str:
-    """The job of fine-tuning the base's dense encoder on a training set; its result is a base that replaces it.
+    """The job that fine-tunes the dense encoder of the base on a training set; its result replaces the base.
 
     Raises ConfigError where ``training.fine_tuning.steps`` is 0, or where there is no base.
     """
@@ -97,12 +97,12 @@ def make_fine_tuning_job(ctx: Context, training_set_id: int) -> str:
 
 
 def make_job(ctx: Context, training_set_id: int) -> str:
-    """The job of learning a model as of a training set, and of encoding what is judged and served.
+    """The job that trains a model as of a training set, and encodes the texts to evaluate and serve.
 
-    It names the sums of the days that are kept and the articles that are in none; sums of a batch are used only where
-    the as-of knows each of its articles in the same version. The parent is the newest healthy model of an earlier day
-    that this as-of could know (a backfill never starts from its future), else the base. Everything that decides the
-    result is in the job: the same job gives the same artifacts.
+    It names the stored sums, and the articles that are in none of them. The sums of a batch are used only where the
+    as-of knows all of its articles in the same version. The parent is the newest healthy model of an earlier day that
+    was known by the as-of (so a backfill never starts from a later model), else the base. Everything that determines
+    the result is in the job: the same job gives the same artifacts.
     """
     with ctx.store.begin() as conn:
         row = datasets.training_set(conn, training_set_id)
@@ -149,7 +149,7 @@ def make_job(ctx: Context, training_set_id: int) -> str:
 
 @dataclass
 class _Reader:
-    """One pass over the as-of's articles: what may be learned from, by day; what has no vectors; what is newest."""
+    """One pass over the articles of an as-of: those to train on by day, those without dense vectors, the newest."""
 
     ctx: Context
     as_of: AsOf
@@ -162,7 +162,7 @@ class _Reader:
     recent: deque[tuple[int, str, str]] = field(default_factory=deque)
 
     def read(self) -> None:
-        """Read the articles. BadInputError where there is nothing to learn from."""
+        """Read the articles. Raises BadInputError where fewer than two can be trained on."""
         kept = read_kept(self.ctx, self.identity)
         since = self.as_of.day - dt.timedelta(days=self.ctx.config.dataset.window_days - 1)
         self.recent = deque(maxlen=self.ctx.config.training.recent_texts)
@@ -188,25 +188,25 @@ class _Reader:
                 yield article, self.encoding.document_text(article.text)
 
     def unseen_corpus(self) -> Corpus:
-        """The texts that have no vectors."""
+        """The texts without dense vectors."""
         return Corpus(list(self.unseen), list(self.unseen.values()))
 
     def recent_corpus(self) -> Corpus:
-        """The newest texts, each once."""
+        """The newest texts, without duplicates."""
         different = {text: (number, title) for number, text, title in self.recent}
         ids = [str(number) for number, _ in different.values()]
         return Corpus(ids, list(different), [title for _, title in different.values()])
 
 
 def sums_recipe(ctx: Context, base: str) -> str:
-    """The identity of how sums are made: the same articles have the same sums by it."""
+    """Hash of everything besides the articles that determines sums."""
     training = ctx.config.training
     drawing = [training.queries_per_text, training.query_words, training.heaviest_words, training.seed]
     return content_hash({"base": base, "drawing": drawing, "rules": pseudo_queries.RULES, "analyser": analyser()})
 
 
 def _batches(ctx: Context, reader: _Reader, recipe: str) -> tuple[list[tuple[str, str]], dict[str, Any] | None]:
-    """(day, artifact) of the kept sums that add up to what they cover, and the articles that none covers."""
+    """(day, artifact) of the stored sums that can be used, and the articles that they do not cover."""
     with ctx.store.begin() as conn:
         rows = vector_rows.sums(conn, recipe)
     left = {day: dict(articles) for day, articles in reader.learnable.items()}
@@ -234,7 +234,7 @@ def _base(base: Model | None) -> Model:
 
 
 def register(ctx: Context, job: str, result: JobResult) -> int:
-    """The id of the model that a job made; the same model is registered once, whoever asks how often."""
+    """Register the model that a job produced, and return its id. Idempotent: the same model is registered once."""
     described = read_job(ctx.artifacts, job)
     card = _card(ctx.artifacts, result.model)
     if "seconds" in result.card:
@@ -281,7 +281,7 @@ def _sums_rows(artifacts: Artifacts, described: dict[str, Any], result: JobResul
 
 
 def ensure_base(ctx: Context, *, progress: Progress = silent) -> int:
-    """The id of the base model; built here and now from the articles known when there is none yet."""
+    """The id of the base model; where there is none yet, it is built from all known articles."""
     with ctx.store.begin() as conn:
         base = models.base(conn)
     if base is not None:
@@ -307,7 +307,7 @@ def _kept(ctx: Context, identity: str) -> list[str]:
 
 
 def _encoding(ctx: Context, model: Model) -> tuple[str, Encoding]:
-    """What a model's dense vectors are kept by, and how it encodes; ConfigError for one of another version."""
+    """The identity of a model's dense vectors and its encoding. Raises ConfigError for a model of another version."""
     known = encoding_of(ctx.artifacts.get(model.artifact))
     if known is None:
         raise ConfigError(f"model {model.id} was made by another version of Garam: build the base again")

@@ -1,7 +1,6 @@
-"""The GPU worker's part: a job of artifacts in, artifacts out. No database, no cluster, no address of either.
+"""Runs jobs on the GPU worker: artifacts in, artifacts out. It needs neither the database nor the cluster.
 
-A job is an artifact, so the same job always means the same; its work folder is named after it, and a job that was
-killed goes on from there.
+A job is an immutable artifact. Its work folder is named after it, so a killed job resumes from its intermediate results.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ if TYPE_CHECKING:
     from pipeline.training.sums import Sums
 
 ENCODED_AT_ONCE = 1024
-"""Texts whose vectors are kept together: what is lost at most when the encoding is killed."""
+"""Texts in a part of an encoding: the work that a kill loses at most."""
 JOB_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job made: names of artifacts, and of the card what registering needs (the whole is in the model).
+    """The artifacts that a job produced (by name), and the part of the model card that `register` needs.
 
-    ``dense`` are new dense vectors, into which those that it ``replaces`` went; ``sums`` has a folder for each day of
-    the job's new texts.
+    ``dense`` are new dense vectors; the artifacts in ``replaces`` were merged into them. ``sums`` has a folder for each
+    day of the new texts of the job.
     """
 
     model: str
@@ -52,11 +51,11 @@ class JobResult:
 
 
 def run_job(artifacts: Artifacts, job: str, progress: Progress = silent) -> JobResult:
-    """Run a job (see `pipeline.training.make_job`); at once when it was run here before.
+    """Run a job (see `pipeline.training.make_job`). A job that was completed here before returns its result at once.
 
-    For a training: the dense vectors of all texts that have none, the sums of the new articles, the table, the model.
-    For a base: builds it. For a fine-tuning or a growth: a base with another dense encoder, or with more tokens.
-    Two at once: the second waits.
+    A training encodes all texts without dense vectors, computes the sums of the new articles, learns the query table and
+    saves the model. The other kinds produce a base: a new one, a fine-tuned one, or one with more tokens. A second
+    process that runs the same job waits for the first.
     """
     described = read_job(artifacts, job)
     work = state_folder() / "work" / job
@@ -82,7 +81,7 @@ def run_job(artifacts: Artifacts, job: str, progress: Progress = silent) -> JobR
 
 
 def read_job(artifacts: Artifacts, job: str) -> dict[str, Any]:
-    """What a job says; BadInputError when it is not one."""
+    """Read a job. Raises BadInputError for an artifact that is no job, or one of another version."""
     path = artifacts.get(job) / "job.json"
     if not path.exists():
         raise BadInputError(f"artifact {job} is not a job: make one with `garam retrain`")
@@ -94,7 +93,7 @@ def read_job(artifacts: Artifacts, job: str) -> dict[str, Any]:
 
 @contextmanager
 def _alone(work: Path) -> Iterator[None]:
-    """Lock the work folder; the lock ends with the process, however it ends."""
+    """Lock the work folder. The operating system releases the lock when the process ends, even by a kill."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -110,7 +109,7 @@ def _run_base(artifacts: Artifacts, job: dict[str, Any], work: Path, progress: P
 
 
 def _run_growth(artifacts: Artifacts, job: dict[str, Any], work: Path, progress: Progress) -> JobResult:
-    """A base with more tokens and the same dense encoder: its sums are made anew, its dense vectors stay."""
+    """A base with more tokens and the same dense encoder: stored dense vectors stay valid, sums do not."""
     from pipeline.training.base import grown_base
 
     texts = Corpus.read(artifacts.get(job["texts"])).texts
@@ -163,7 +162,7 @@ def _run_training(artifacts: Artifacts, job: dict[str, Any], work: Path, progres
 
 
 def save(encoder: Encoder, output: Path, card: dict[str, Any]) -> None:
-    """Save a learned model with its card and a picture of the ladder that it climbed."""
+    """Save a trained model with its card and a plot of the ladder."""
     from pipeline.encoder.folder import as_json
     from pipeline.training.plots import ladder
 
@@ -173,7 +172,7 @@ def save(encoder: Encoder, output: Path, card: dict[str, Any]) -> None:
 def _new_sums(
     artifacts: Artifacts, job: dict[str, Any], base: Encoder, settings: TrainingConfig, work: Path, progress: Progress
 ) -> Path | None:
-    """The folder with the sums of the job's new texts, one a day; None where there are none. A kill costs one part."""
+    """The folder with the sums of the new texts, by day; None without new texts. A kill loses at most one part."""
     if job["new"] is None:
         return None
     texts = Corpus.read(artifacts.get(job["new"]["corpus"])).texts
@@ -189,17 +188,17 @@ def _new_sums(
 def write_sums(
     base: Encoder, by_day: dict[str, list[str]], folder: Path, settings: TrainingConfig, progress: Progress = silent
 ) -> None:
-    """Write the sums of each day's texts into a folder of that name, several days at once; those there are kept."""
+    """Write the sums of each day's texts to ``folder / day``, several days in one batch; existing ones are skipped."""
     from pipeline.training.learning import sums_of
 
-    waiting = [day for day in by_day if not (folder / day).exists()]
-    total, done = sum(len(by_day[day]) for day in waiting), 0
-    while waiting:
+    pending = [day for day in by_day if not (folder / day).exists()]
+    total, done = sum(len(by_day[day]) for day in pending), 0
+    while pending:
         part: list[str] = []
         size = 0
-        while waiting and (not part or size + len(by_day[waiting[0]]) <= ENCODED_AT_ONCE):
-            size += len(by_day[waiting[0]])
-            part.append(waiting.pop(0))
+        while pending and (not part or size + len(by_day[pending[0]]) <= ENCODED_AT_ONCE):
+            size += len(by_day[pending[0]])
+            part.append(pending.pop(0))
         made = sums_of(base, [by_day[day] for day in part], settings)
         for day, sums in zip(part, made, strict=True):
             unfinished = folder.with_name(f".{folder.name}.partial")
@@ -220,7 +219,7 @@ def _total(
 
 
 def total_of(base: Encoder, places: Sequence[tuple[str, Path]], day: dt.date, settings: TrainingConfig) -> Sums:
-    """The sum of (day, folder) sums as of ``day``, each faded by its age."""
+    """The sum of all sums, (day, folder) each, as of ``day``, decayed by their age."""
     from pipeline.training.sums import Sums
 
     def parts() -> Iterator[tuple[float, Sums]]:
@@ -246,8 +245,8 @@ def _parent_rows(artifacts: Artifacts, job: dict[str, Any], base: Encoder) -> An
 def _dense(
     artifacts: Artifacts, encoder: Encoder, known: Sequence[str], texts: Sequence[str], work: Path, progress: Progress
 ) -> tuple[KeptVectors, str | None, list[str]]:
-    """All vectors there are of an encoder, the artifact with those that were made now (None where none was missing),
-    and the artifacts that went into it."""
+    """All dense vectors of an encoder, the artifact of the newly encoded ones (None where none was missing), and the
+    artifacts that were merged into it."""
     parts = {name: DenseVectors.read(artifacts.get(name)) for name in known if artifacts.has(name)}
     kept = KeptVectors(encoder.dense_identity, parts.values())
     made = encode_in_parts(encoder, kept, texts, work, progress)
@@ -263,7 +262,10 @@ def _dense(
 def encode_in_parts(
     encoder: Encoder, kept: KeptVectors, texts: Sequence[str], work: Path, progress: Progress = silent
 ) -> list[DenseVectors]:
-    """The vectors of the texts that ``kept`` lacks, added to it; parts are kept in ``work``, so a kill costs one."""
+    """Encode the texts that ``kept`` lacks and add them to it; returns the new vectors.
+
+    Parts are written to ``work`` as they are encoded, so a kill loses at most one.
+    """
     missing = kept.missing(texts)
     made = []
     for start in range(0, len(missing), ENCODED_AT_ONCE):
@@ -283,5 +285,5 @@ def encode_in_parts(
 
 
 def _report(progress: Progress, start: int, size: int, total: int, windows: int, all_windows: int) -> None:
-    """Tell how many texts are encoded, by the windows of the part that starts at text ``start``."""
+    """Report the number of encoded texts, estimated from the encoded windows of the part that starts at ``start``."""
     progress("dense vectors of texts", start + size * windows // max(1, all_windows), total)
