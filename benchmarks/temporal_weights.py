@@ -30,7 +30,7 @@ from pipeline.temporal.calendar import named
 from pipeline.temporal.counting import Terms, document, tally, word_terms
 from pipeline.temporal.grouping import group
 from pipeline.temporal.idf import ONE_DAY, RunningSums, advance_to, ensemble_idf, smoothed_idf
-from pipeline.temporal.in_memory import _One
+from pipeline.temporal.in_memory import _Document
 from pipeline.temporal.trending import boost_of, compare, score
 
 DECAYS, WINDOWS = (0.9, 0.95, 0.98, 0.99), (7, 30, 90, 365)
@@ -73,7 +73,9 @@ class News:
         for row, day in enumerate(self.days):
             grouped[int(day)].append(row)
         return {
-            dt.date.fromordinal(day): tally([_One(int(self.stories[r])) for r in held], [terms[r] for r in held])[0]
+            dt.date.fromordinal(day): tally([_Document(int(self.stories[r])) for r in held], [terms[r] for r in held])[
+                0
+            ]
             for day, held in grouped.items()
         }
 

@@ -1,8 +1,8 @@
-"""Synonym candidates: aliases that the text writes, and words close to each other inside a cluster.
+"""Synonym candidates: aliases in the text, and nearest neighbours inside a cluster.
 
-What is close is not a number of cosine (.75, .8 let half of all pairs through in one embedding and none in another):
-it is what random pairs of the same window hardly ever are. The confidence of a closeness is one less the number of
-words that would be as close to a given word by chance.
+Cosine thresholds do not transfer between embeddings (.75 passes half of all pairs in one and none in another), so they
+are calibrated on random pairs of the same window. The confidence of a pair is 1 minus the number of words that would be
+as close to a given word by chance.
 """
 
 from __future__ import annotations
@@ -25,58 +25,58 @@ from pipeline.text.words import canonical
 _MOST_RANDOM = 2000  # words whose pairs are the random pairs of a window: two million of them
 
 
-def akin(a: str, b: str) -> bool:
-    """Whether two words begin or end with the same syllable: they share word pieces, so they are closer by spelling."""
+def share_affix(a: str, b: str) -> bool:
+    """Whether two words begin or end with the same syllable. They share subwords, so their cosine is higher."""
     return a[0] == b[0] or a[-1] == b[-1]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How close random pairs of a window are: cosines of pairs, ascending, those of akin words apart."""
+    """Cosines of random pairs of a window, ascending; pairs that share an affix (`share_affix`) separately."""
 
-    cosines: NDArray[np.float32]  # pairs that are not akin
-    akin: NDArray[np.float32]
+    cosines: NDArray[np.float32]  # of pairs without a common affix
+    affix_cosines: NDArray[np.float32]
     words: int
 
     @classmethod
-    def of(cls, held: WindowEmbeddings, seed: int = 13) -> Calibration:
+    def of(cls, snapshot: WindowEmbeddings, seed: int = 13) -> Calibration:
         """From all pairs of the window's words, or of a random choice of them."""
-        rows = np.arange(len(held.words))
+        rows = np.arange(len(snapshot.words))
         if len(rows) > _MOST_RANDOM:
             rows = np.sort(np.random.default_rng(seed).choice(len(rows), _MOST_RANDOM, replace=False))
-        vectors = held.vectors[rows]
-        first = np.array([ord(held.words[i][0]) for i in rows])
-        last = np.array([ord(held.words[i][-1]) for i in rows])
+        vectors = snapshot.vectors[rows]
+        first = np.array([ord(snapshot.words[i][0]) for i in rows])
+        last = np.array([ord(snapshot.words[i][-1]) for i in rows])
         upper = np.triu_indices(len(rows), 1)
         cosines = (vectors @ vectors.T)[upper]
-        kin = ((first[:, None] == first) | (last[:, None] == last))[upper]
-        return cls(np.sort(cosines[~kin]), np.sort(cosines[kin]), len(rows))
+        affix = ((first[:, None] == first) | (last[:, None] == last))[upper]
+        return cls(np.sort(cosines[~affix]), np.sort(cosines[affix]), len(rows))
 
-    def tail(self, cosine: float, kin: bool = False) -> float:
-        """Share of random pairs of the same sort at least so close, never 0: the pair itself is one of them."""
-        cosines = self.akin if kin else self.cosines
+    def tail(self, cosine: float, affix: bool = False) -> float:
+        """Share of random pairs of the same kind with at least this cosine (a p-value, never 0)."""
+        cosines = self.affix_cosines if affix else self.cosines
         above = len(cosines) - int(np.searchsorted(cosines, cosine, side="left"))
         return max(1, above) / (len(cosines) + 1)
 
     def threshold(self, rate: float) -> float:
-        """The cosine that a share ``rate`` of random pairs reaches; infinite where there is no pair."""
+        """The cosine that a share ``rate`` of random pairs reaches; infinite without pairs."""
         if not len(self.cosines):
             return float("inf")
         return float(np.quantile(self.cosines, 1 - rate, method="higher"))
 
-    def confidence(self, cosine: float, kin: bool = False) -> float:
-        """1 less the number of words (of the same sort) expected so close to a given word by chance, at least 0."""
-        partners = 2 * len(self.akin if kin else self.cosines) / max(1, self.words)
-        return max(0.0, 1 - self.tail(cosine, kin) * partners)
+    def confidence(self, cosine: float, affix: bool = False) -> float:
+        """1 minus the expected number of words that are as close to a given word by chance (an E-value), at least 0."""
+        partners = 2 * len(self.affix_cosines if affix else self.cosines) / max(1, self.words)
+        return max(0.0, 1 - self.tail(cosine, affix) * partners)
 
 
 @dataclass(frozen=True)
 class Closeness:
-    """How close two words are over the windows, recent ones weighing more."""
+    """Similarity of two words over the windows; recent windows have larger weights."""
 
     similarity: float
     confidence: float
-    surprise: float  # -log10 of the share of random pairs as close
+    surprise: float  # -log10 of the share of random pairs that are as close
     windows: list[dict[str, Any]]
 
 
@@ -87,13 +87,13 @@ class Neighbourhood:
         self, embeddings: TemporalEmbeddings, dates: Sequence[dt.date] = (), decay_factor: float = 0.95
     ) -> None:
         self.windows = embeddings.windows
-        self.calibrations = [Calibration.of(held) for held in self.windows]
-        newest = max((held.window.last for held in self.windows), default=dt.date.min)
+        self.calibrations = [Calibration.of(snapshot) for snapshot in self.windows]
+        newest = max((snapshot.window.last for snapshot in self.windows), default=dt.date.min)
         self.weights = []
-        for held in self.windows:
-            ages = [(newest - day).days for day in dates if day in held.window]
+        for snapshot in self.windows:
+            ages = [(newest - day).days for day in dates if day in snapshot.window]
             if not ages:
-                middle = held.window.first + (held.window.last - held.window.first) / 2
+                middle = snapshot.window.first + (snapshot.window.last - snapshot.window.first) / 2
                 ages = [(newest - middle).days]
             self.weights.append(float(np.mean([decay_factor**age for age in ages])))
 
@@ -101,48 +101,48 @@ class Neighbourhood:
         """None where the two never have embeddings in the same window."""
         total = similarity = confidence = surprise = 0.0
         windows = []
-        for held, calibration, recency in zip(self.windows, self.calibrations, self.weights, strict=True):
-            cosine = held.similarity(a, b)
+        for snapshot, calibration, recency in zip(self.windows, self.calibrations, self.weights, strict=True):
+            cosine = snapshot.similarity(a, b)
             if cosine is None:
                 continue
-            # The rarer word decides how much a window knows about the pair.
-            weight = recency * min(int(held.articles[held.row[a]]), int(held.articles[held.row[b]]))
+            # The evidence of a window is limited by the rarer word.
+            weight = recency * min(int(snapshot.articles[snapshot.row[a]]), int(snapshot.articles[snapshot.row[b]]))
             total += weight
             similarity += weight * cosine
-            confidence += weight * calibration.confidence(cosine, akin(a, b))
-            surprise += weight * -np.log10(calibration.tail(cosine, akin(a, b)))
-            windows.append({"window": str(held.window), "cosine": round(cosine, 4)})
+            confidence += weight * calibration.confidence(cosine, share_affix(a, b))
+            surprise += weight * -np.log10(calibration.tail(cosine, share_affix(a, b)))
+            windows.append({"window": str(snapshot.window), "cosine": round(cosine, 4)})
         if total <= 0:
             return None
         return Closeness(similarity / total, confidence / total, float(surprise / total), windows)
 
     def nearest(self, index: int, rate: float, neighbours: int) -> list[tuple[str, str]]:
-        """Pairs of window ``index`` above its threshold that are among each other's nearest words."""
-        held = self.windows[index]
-        if len(held.words) < 3:
+        """Pairs of window ``index`` that are mutual nearest neighbours and above the threshold."""
+        snapshot = self.windows[index]
+        if len(snapshot.words) < 3:
             return []
-        cosines = held.vectors @ held.vectors.T
+        cosines = snapshot.vectors @ snapshot.vectors.T
         np.fill_diagonal(cosines, -2)
-        count = min(neighbours, len(held.words) - 1)
+        count = min(neighbours, len(snapshot.words) - 1)
         near = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
         close = np.zeros_like(cosines, dtype=bool)
         np.put_along_axis(close, near, True, axis=1)
         close &= close.T & (cosines >= self.calibrations[index].threshold(rate))
         rows, columns = np.nonzero(np.triu(close, 1))
-        return [ordered(held.words[i], held.words[j]) for i, j in zip(rows, columns, strict=True)]
+        return [ordered(snapshot.words[i], snapshot.words[j]) for i, j in zip(rows, columns, strict=True)]
 
     def to_json(self, rate: float) -> list[dict[str, Any]]:
-        """What was calibrated, window by window."""
+        """The calibration of each window."""
         return [
             {
-                "window": str(held.window),
-                "words": len(held.words),
+                "window": str(snapshot.window),
+                "words": len(snapshot.words),
                 "random_pairs": len(calibration.cosines),
                 "random_rate": rate,
                 "threshold": None if not len(calibration.cosines) else round(calibration.threshold(rate), 4),
                 "median": None if not len(calibration.cosines) else round(float(np.median(calibration.cosines)), 4),
             }
-            for held, calibration in zip(self.windows, self.calibrations, strict=True)
+            for snapshot, calibration in zip(self.windows, self.calibrations, strict=True)
         ]
 
 
@@ -183,12 +183,12 @@ def alias_pairs(
 
 
 def form(word: str) -> str:
-    """A word as embeddings know it: as the analyser writes words, without spaces."""
+    """The form of a word in the embeddings: canonical as of the analyser, without spaces."""
     return canonical(compact(word))
 
 
 def measured(a: str, b: str, closeness: Closeness | None, usage: Usage | None) -> dict[str, Any]:
-    """What embeddings and use say about two words, as plain values."""
+    """Evidence of embeddings and usage for a pair, JSON-able."""
     evidence: dict[str, Any] = {}
     if closeness is not None:
         evidence["closeness"] = {
@@ -209,13 +209,13 @@ def cluster_pairs(
     random_rate: float = 0.0005,
     neighbours: int = 1,
 ) -> list[SynonymPair]:
-    """Close words inside one cluster, in any window; a word and a longer word made of it (기업, 대기업) never."""
+    """Mutual nearest neighbours in one cluster of any window, unless one word contains the other (기업, 대기업)."""
     together: dict[tuple[str, str], list[str]] = {}
-    for index, held in enumerate(clusters.windows):
-        label = dict(zip(held.words, map(int, held.labels), strict=True))
+    for index, window in enumerate(clusters.windows):
+        label = dict(zip(window.words, map(int, window.labels), strict=True))
         for a, b in near.nearest(index, random_rate, neighbours):
             if label[a] == label[b] >= 0 and a not in b and b not in a:
-                together.setdefault((a, b), []).append(str(held.window))
+                together.setdefault((a, b), []).append(str(window.window))
     found = []
     for (a, b), windows in together.items():
         closeness = near.of(a, b)
@@ -251,11 +251,11 @@ def discover_synonyms_temporal(
     for pair in alias_pairs(aliases, near, usage):
         found.setdefault(ordered(form(pair.a), form(pair.b)), pair)
     for pair in cluster_pairs(clusters, near, usage, random_rate=random_rate, neighbours=neighbours):
-        held = found.get(pair.key)
-        if held is None:
+        existing = found.get(pair.key)
+        if existing is None:
             found[pair.key] = pair
         else:
-            held.evidence["clusters"] = pair.evidence["clusters"]
+            existing.evidence["clusters"] = pair.evidence["clusters"]
     return sorted(found.values(), key=lambda p: (p.source != "alias", -p.confidence, p.key))
 
 

@@ -95,12 +95,12 @@ def cluster_tokens_temporal(
         raise UsageError("n_clusters must be at least 1")
     windows: list[WindowClusters] = []
     highest = 0
-    for held in embeddings.windows:
-        labels = _cluster(held.vectors, method, n_clusters, seed)
+    for snapshot in embeddings.windows:
+        labels = _cluster(snapshot.vectors, method, n_clusters, seed)
         if windows:
-            labels = _follow(windows[-1], held.words, labels, highest)
+            labels = _follow(windows[-1], snapshot.words, labels, highest)
         highest = max(highest, int(labels.max(initial=-1)) + 1)
-        windows.append(WindowClusters(held.window, held.words, labels))
+        windows.append(WindowClusters(snapshot.window, snapshot.words, labels))
     changes = [_change(a, b) for a, b in pairwise(windows)]
     return TemporalClusters(method, windows, changes)
 
@@ -166,6 +166,14 @@ def _change(before: WindowClusters, after: WindowClusters) -> ClusterChange:
     both = [word for word in after.words if word in old]
     agreement = float(adjusted_rand_score([old[w] for w in both], [new[w] for w in both])) if len(both) > 1 else 0.0
     moved = sorted((w, old[w], new[w]) for w in both if old[w] != new[w])
-    held, now = set(old.values()) - {-1}, set(new.values()) - {-1}
+    before_labels, after_labels = set(old.values()) - {-1}, set(new.values()) - {-1}
     fresh = [word for word in after.words if word not in old]
-    return ClusterChange(before.window, after.window, agreement, moved, sorted(now - held), sorted(held - now), fresh)
+    return ClusterChange(
+        before.window,
+        after.window,
+        agreement,
+        moved,
+        sorted(after_labels - before_labels),
+        sorted(before_labels - after_labels),
+        fresh,
+    )

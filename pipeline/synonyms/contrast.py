@@ -1,9 +1,9 @@
-"""What the text says against two words being synonyms, and for it: counts over sentences.
+"""Usage of word pairs in sentences, as evidence for and against synonymy.
 
-Embeddings put antonyms, rivals and members of one list close together (금리인상 / 금리인하 .96). They give themselves
-away in use: they stand side by side ("A와 B", "A·B", "A, B"), they differ in a part that changes in the same way in
-many words (수출 / 수입, 유출 / 유입, 진출 / 진입), or in a number. Synonyms replace each other: seldom are both in one
-sentence.
+Embeddings put antonyms, rivals and members of a list close together (금리인상 / 금리인하: .96). Usage separates them:
+they are coordinated ("A와 B", "A·B", "A, B"), they differ in a productive contrast (a part that alternates in many
+words: 수출 / 수입, 유출 / 유입, 진출 / 진입), or they differ in a number. Synonyms replace each other, so they seldom
+share a sentence.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PRODUCTIVE_SHARE = 0.15  # and their share of all stems that the rarer part appe
 
 @dataclass(frozen=True)
 class Use:
-    """How two words are used, over the sampled sentences."""
+    """Usage counts of two words in the sampled sentences."""
 
     sentences_a: int
     sentences_b: int
@@ -55,7 +55,7 @@ class Use:
 
 
 class Usage:
-    """Counts over samples, asked pair by pair."""
+    """Usage counts of all pairs of ``words`` in the samples."""
 
     def __init__(self, samples: Sequence[WindowSample], words: Sequence[str]) -> None:
         self.row = {word: index for index, word in enumerate(words)}
@@ -64,26 +64,26 @@ class Usage:
         columns: list[int] = []
         self.side_by_side: Counter[tuple[str, str]] = Counter()
         offset = 0
-        for held in samples:
+        for sample in samples:
             here: list[tuple[str, int, int]] = []
             current = -1
-            for index, word, start, end in occurrences(held, wanted):
+            for index, word, start, end in occurrences(sample, wanted):
                 lines.append(offset + index)
                 columns.append(self.row[word])
                 if index != current:
-                    self._coordinate(held.sentences[current] if current >= 0 else "", here)
+                    self._coordinate(sample.sentences[current] if current >= 0 else "", here)
                     here, current = [], index
                 here.append((word, start, end))
             if current >= 0:
-                self._coordinate(held.sentences[current], here)
-            offset += len(held.sentences)
+                self._coordinate(sample.sentences[current], here)
+            offset += len(sample.sentences)
         ones = np.ones(len(lines), dtype=np.float32)
         matrix = sp.csr_matrix((ones, (lines, columns)), shape=(max(1, offset), max(1, len(words))))
         self.joint = (matrix.T @ matrix).tocsr()
         self.single = np.asarray(matrix.sum(axis=0)).ravel()
         self.sentences = offset
         self.ppmi = self._ppmi()
-        self.contrasts = Contrasts({word for held in samples for words_ in held.words for word in words_})
+        self.contrasts = Contrasts({word for sample in samples for words_ in sample.words for word in words_})
 
     def _coordinate(self, sentence: str, here: list[tuple[str, int, int]]) -> None:
         ordered = sorted(here, key=lambda place: place[1])
@@ -93,9 +93,9 @@ class Usage:
 
     def _ppmi(self) -> sp.csr_matrix:
         """Positive pointwise mutual information of words in a sentence, the diagonal left out."""
-        held = self.joint.tocoo()
-        keep = (held.row != held.col) & (held.data > 1)
-        row, col, data = held.row[keep], held.col[keep], held.data[keep]
+        joint = self.joint.tocoo()
+        keep = (joint.row != joint.col) & (joint.data > 1)
+        row, col, data = joint.row[keep], joint.col[keep], joint.data[keep]
         value = np.log(data * max(1, self.sentences) / (self.single[row] * self.single[col]))
         positive = value > 0
         shape = self.joint.shape
@@ -120,12 +120,12 @@ class Usage:
         )
 
     def coordinated(self, least: int = 2) -> list[tuple[str, str]]:
-        """Pairs that the text puts side by side at least so often: members of lists, rivals, opposites."""
+        """Pairs that at least ``least`` sentences coordinate: members of lists, rivals, opposites."""
         return sorted(pair for pair, count in self.side_by_side.items() if count >= least)
 
 
 class Contrasts:
-    """Parts of words that replace each other in many words of the corpus: 인상/인하, 출/입, 남/북."""
+    """Productive contrasts: parts that alternate in many words of the corpus (인상/인하, 출/입, 남/북)."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self.heads: dict[str, set[str]] = defaultdict(set)  # first part -> what follows it
@@ -137,7 +137,7 @@ class Contrasts:
                     self.tails[word[-cut:]].add(word[:-cut])
 
     def between(self, a: str, b: str) -> str:
-        """The contrast that tells two words apart, as "p/q"; empty when they differ in no such way."""
+        """The contrast between two words as "p/q"; empty where they differ in another way."""
         if a != b and _DIGITS.sub("#", a) == _DIGITS.sub("#", b) and _DIGITS.search(a):
             return "/".join(_DIGITS.findall(a)[:1] + _DIGITS.findall(b)[:1])
         start = 0
@@ -157,7 +157,7 @@ class Contrasts:
         return f"{p}/{q}"
 
     def pairs(self, words: Sequence[str], most: int) -> list[tuple[str, str, str]]:
-        """Up to ``most`` pairs of ``words`` that differ in a productive contrast: known non-synonyms."""
+        """Up to ``most`` pairs of ``words`` that differ in a productive contrast."""
         by_stem: dict[tuple[bool, str], list[str]] = defaultdict(list)
         for word in words:
             for cut in (1, 2):

@@ -1,4 +1,4 @@
-"""Discovery of an as-of: embeddings and clusters as artifacts, candidates and known pairs in the store."""
+"""Synonym discovery for an as-of: embeddings, clusters and labelled pairs as artifacts, candidates in the store."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from pipeline.synonyms.candidates import Neighbourhood, discover_synonyms_tempor
 from pipeline.synonyms.clusters import TemporalClusters, cluster_tokens_temporal
 from pipeline.synonyms.contrast import Usage
 from pipeline.synonyms.embeddings import TemporalEmbeddings, WordEncoder, choose_words, embed
-from pipeline.synonyms.labelled_pairs import known_pairs
+from pipeline.synonyms.labelled_pairs import labelled_pairs
 from pipeline.synonyms.pairs import SynonymPair
 from pipeline.synonyms.validators.proof import Question
 from pipeline.synonyms.windows import sample_windows, windows_of
 from pipeline.text.words import key as analyser
 
-RULES = 1  # raise it when the code below finds other candidates: runs of other rules are other runs
+RULES = 1  # increment it when the code finds other candidates: runs are identified by it
 _VALIDATION = ("validator", "llm", "openai", "group_threshold")  # keys that change verdicts, not candidates
 
 
 def discovery_hash(config: SynonymsConfig) -> str:
-    """The identity of everything but the articles and the model that candidates depend on."""
-    held = {k: v for k, v in config.model_dump(mode="json").items() if not k.startswith(_VALIDATION)}
-    return content_hash({"synonyms": held, "analyser": analyser(), "rules": RULES})
+    """Hash of everything that candidates depend on, besides the articles and the model."""
+    relevant = {k: v for k, v in config.model_dump(mode="json").items() if not k.startswith(_VALIDATION)}
+    return content_hash({"synonyms": relevant, "analyser": analyser(), "rules": RULES})
 
 
 def discover(ctx: Context, as_of: AsOf, *, progress: Progress = silent) -> int:
-    """The id of the run of ``as_of``: found when it was made before, else made now.
+    """The id of the discovery run of ``as_of``; computed where it does not exist yet.
 
-    Words, contexts and clusters are of the base model's dense encoder, so that windows and days stay comparable while
-    training goes on. Raises RefusedError when there is no base model, BadInputError when no article is known yet.
+    Embeddings come from the dense encoder of the base model, so that days stay comparable while models are trained.
+    Raises RefusedError without a base model, BadInputError where no article is known yet.
     """
     config = ctx.config.synonyms
     hashed = discovery_hash(config)
@@ -51,19 +51,19 @@ def discover(ctx: Context, as_of: AsOf, *, progress: Progress = silent) -> int:
         raise RefusedError("there is no base model yet: make it first, then discover synonyms")
     with ctx.store.lock(f"garam.synonyms.{as_of.day}"):
         with ctx.store.begin() as conn:
-            held = store.find_run(conn, as_of, base.artifact, hashed)
-            if held is not None:
-                return held
-            found = list(articles.read(conn, as_of, since=as_of.day - dt.timedelta(days=config.alias_days - 1)))
-        if not found:
+            existing = store.find_run(conn, as_of, base.artifact, hashed)
+            if existing is not None:
+                return existing
+            rows = list(articles.read(conn, as_of, since=as_of.day - dt.timedelta(days=config.alias_days - 1)))
+        if not rows:
             raise BadInputError(f"no article of {config.alias_days} days is known {as_of}: crawl or import some first")
         model = ctx.artifacts.get(base.artifact) / TRANSFORMER_MODULE
         work = _Discovery(config, model, as_of.day, progress)
         work.read(
-            [f"{a.title}\n{a.text}" for a in found],
-            [a.day for a in found],
-            [a.story_id for a in found],
-            [a.id for a in found],
+            [f"{a.title}\n{a.text}" for a in rows],
+            [a.day for a in rows],
+            [a.story_id for a in rows],
+            [a.id for a in rows],
         )
         with ctx.artifacts.scratch() as folder:
             work.embeddings.write(folder / "embeddings")
@@ -87,19 +87,19 @@ def discover(ctx: Context, as_of: AsOf, *, progress: Progress = silent) -> int:
 
 
 class _Discovery:
-    """The steps of one discovery, each with what the next ones need."""
+    """The steps of a discovery, and their results."""
 
     embeddings: TemporalEmbeddings
     clusters: TemporalClusters
     near: Neighbourhood
     pairs: list[SynonymPair]
-    known: tuple[list[Question], list[Question]]
+    labelled: tuple[list[Question], list[Question]]
 
     def __init__(self, config: SynonymsConfig, model: Path, day: dt.date, progress: Progress) -> None:
         self.config, self.model, self.day, self.progress = config, model, day, progress
 
     def read(self, texts: list[str], days: list[dt.date], stories: list[int], ids: list[int]) -> None:
-        """From articles to candidates and known pairs."""
+        """Compute embeddings, clusters, candidates and labelled pairs of the articles."""
         config = self.config
         self.progress("aliases", 0, len(texts))
         aliases = find_aliases(
@@ -112,7 +112,7 @@ class _Discovery:
             decay_factor=config.decay_factor,
         )
         self.progress("aliases", len(texts), len(texts))
-        # A story told by ten outlets is one context, not ten.
+        # One article of each story: a story of ten outlets is one context, not ten.
         firsts = list({story: index for index, story in reversed(list(enumerate(stories)))}.values())[::-1]
         own, own_days = [texts[i] for i in firsts], [days[i] for i in firsts]
         samples = sample_windows(
@@ -144,13 +144,13 @@ class _Discovery:
             random_rate=config.random_rate,
             neighbours=config.neighbours,
         )
-        self.known = known_pairs(samples, words, self.near, aliases, most=config.known_pairs, seed=config.seed)
+        self.labelled = labelled_pairs(samples, words, self.near, aliases, limit=config.known_pairs, seed=config.seed)
         self.progress("clusters", 1, 1)
 
     def write_clusters(self, folder: Path) -> None:
-        """``clusters.json`` and ``known.json``: the validators' known pairs with their evidence."""
+        """Write ``clusters.json`` and ``known.json``, the labelled pairs with their evidence."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "clusters.json").write_text(json.dumps(self.clusters.to_json(), ensure_ascii=False), encoding="utf-8")
-        positive, negative = ([asdict(q) for q in side] for side in self.known)
-        known = {"synonyms": positive, "others": negative}
-        (folder / "known.json").write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
+        positive, negative = ([asdict(q) for q in side] for side in self.labelled)
+        labelled = {"synonyms": positive, "others": negative}
+        (folder / "known.json").write_text(json.dumps(labelled, ensure_ascii=False), encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Embeddings of words in each window of time, from the contexts they stand in.
+"""Contextual embeddings of words in each time window.
 
-A word's vector is the mean, over at most ``contexts`` sentences of the window, of the encoder's last hidden states
-of the word's own tokens; the mean vector of the window is taken off and the rest scaled to length 1. Pooled over the
-whole sentence instead, every two words look alike (cosine over .8), and so they do with the mean vector left in.
+The embedding of a word is the mean, over at most ``contexts`` sentences of the window, of the last hidden states of
+the word's own tokens. The mean of all words of the window is subtracted, and the result is scaled to unit length.
+Without centring, or pooled over whole sentences, all words are similar (cosine above .8).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class WindowEmbeddings:
-    """``vectors[i]`` (unit length, window mean taken off) is the embedding of ``words[i]`` in ``window``."""
+    """``vectors[i]`` (centred, unit length) is the embedding of ``words[i]`` in ``window``."""
 
     window: Window
     words: list[str]
@@ -49,7 +49,7 @@ class WindowEmbeddings:
         return {word: index for index, word in enumerate(self.words)}
 
     def similarity(self, a: str, b: str) -> float | None:
-        """Cosine of two words, None when one has no embedding in this window."""
+        """Cosine of two words; None where one has no embedding in this window."""
         if a not in self.row or b not in self.row:
             return None
         return float(self.vectors[self.row[a]] @ self.vectors[self.row[b]])
@@ -62,17 +62,19 @@ class TemporalEmbeddings:
     windows: list[WindowEmbeddings]
 
     def write(self, folder: Path) -> None:
-        """Files of the artifact: ``windows.json`` and ``embeddings.npz`` (float16, half the bytes, same cosines)."""
+        """Write the files of the artifact, ``windows.json`` and ``embeddings.npz`` (float16: half the size)."""
         folder.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, NDArray[Any]] = {}
         meta = []
-        for index, held in enumerate(self.windows):
+        for index, snapshot in enumerate(self.windows):
             arrays |= {
-                f"vectors{index}": held.vectors.astype(np.float16),
-                f"contexts{index}": held.contexts,
-                f"articles{index}": held.articles,
+                f"vectors{index}": snapshot.vectors.astype(np.float16),
+                f"contexts{index}": snapshot.contexts,
+                f"articles{index}": snapshot.articles,
             }
-            meta.append({"first": str(held.window.first), "last": str(held.window.last), "words": held.words})
+            meta.append(
+                {"first": str(snapshot.window.first), "last": str(snapshot.window.last), "words": snapshot.words}
+            )
         np.savez(folder / "embeddings.npz", **arrays)  # type: ignore[arg-type]
         (folder / "windows.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
 
@@ -81,15 +83,15 @@ class TemporalEmbeddings:
         """The embeddings stored in an artifact's folder."""
         try:
             meta = json.loads((folder / "windows.json").read_text(encoding="utf-8"))
-            with np.load(folder / "embeddings.npz", allow_pickle=False) as held:
+            with np.load(folder / "embeddings.npz", allow_pickle=False) as arrays:
                 return cls(
                     [
                         WindowEmbeddings(
                             Window(dt.date.fromisoformat(m["first"]), dt.date.fromisoformat(m["last"])),
                             list(m["words"]),
-                            unit(held[f"vectors{i}"].astype(np.float32)),
-                            held[f"contexts{i}"],
-                            held[f"articles{i}"],
+                            unit(arrays[f"vectors{i}"].astype(np.float32)),
+                            arrays[f"contexts{i}"],
+                            arrays[f"articles{i}"],
                         )
                         for i, m in enumerate(meta)
                     ]
@@ -138,13 +140,15 @@ def extract_temporal_embeddings(
 def choose_words(
     samples: Sequence[WindowSample], most: int, min_articles: int, wanted: Sequence[str] = ()
 ) -> list[str]:
-    """The words that get embeddings in all windows: those of ``wanted`` that occur, then the most frequent."""
+    """The words to embed, at most ``most``: those of ``wanted`` that occur, then the most frequent."""
     total: Counter[str] = Counter()
-    for held in samples:
-        total += held.frequencies()
+    for sample in samples:
+        total += sample.frequencies()
     first = [word for word in dict.fromkeys(wanted) if total[word] > 0]
-    known = set(first)
-    ranked = sorted((w for w, n in total.items() if n >= min_articles and w not in known), key=lambda w: (-total[w], w))
+    chosen = set(first)
+    ranked = sorted(
+        (w for w, n in total.items() if n >= min_articles and w not in chosen), key=lambda w: (-total[w], w)
+    )
     return (first + ranked)[:most]
 
 
@@ -157,65 +161,65 @@ def embed(
     sentences: int = 3000,
     progress: Progress = silent,
 ) -> TemporalEmbeddings:
-    """Embeddings of ``words`` in each sampled window, with at most ``sentences`` encoded in all."""
+    """Embeddings of ``words`` in each window; at most ``sentences`` are encoded in total."""
     wanted = set(words)
-    plans = [choose_sentences(held, wanted, contexts, sentences // max(1, len(samples))) for held in samples]
+    plans = [choose_sentences(sample, wanted, contexts, sentences // max(1, len(samples))) for sample in samples]
     total = sum(map(len, plans))
     done = 0
-    found = []
-    for held, plan in zip(samples, plans, strict=True):
+    embedded = []
+    for sample, plan in zip(samples, plans, strict=True):
 
         def report(count: int, before: int = done) -> None:
             progress("sentences encoded", before + count, total)
 
-        sums, counts = encoder.pool(held, plan, words, report)
+        sums, counts = encoder.pool(sample, plan, words, report)
         done += len(plan)
-        frequencies = held.frequencies()
+        frequencies = sample.frequencies()
         rows = np.flatnonzero(counts > 0)
         means = sums[rows] / counts[rows, None] if len(rows) else np.zeros((0, encoder.width), np.float32)
         centred = means - means.mean(axis=0, keepdims=True) if len(rows) > 1 else means
         names = [words[int(row)] for row in rows]
-        found.append(
+        embedded.append(
             WindowEmbeddings(
-                held.window,
+                sample.window,
                 names,
                 unit(centred.astype(np.float32)),
                 counts[rows].astype(np.int32),
                 np.array([frequencies[name] for name in names], dtype=np.int32),
             )
         )
-    return TemporalEmbeddings(found)
+    return TemporalEmbeddings(embedded)
 
 
 Plan = dict[int, list[tuple[str, int, int]]]  # sentence -> (word, start, end) to pool there
 
 
-def choose_sentences(held: WindowSample, wanted: set[str], contexts: int, most: int) -> Plan:
-    """Which sentences to encode: round after round each word still short of contexts names its next sentence.
+def choose_sentences(sample: WindowSample, wanted: set[str], contexts: int, most: int) -> Plan:
+    """The sentences to encode, at most ``most``, chosen greedily in rounds: each word with too few contexts adds one.
 
-    A sentence serves all its words, so few are needed; when ``most`` is reached, every word has had its turn.
+    A sentence is a context of all its words, so few are needed. Rounds give every word its turn before the limit.
     """
     places: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
     in_sentence: Plan = defaultdict(list)
-    for index, word, start, end in occurrences(held, wanted):
+    for index, word, start, end in occurrences(sample, wanted):
         places[word].append((index, start, end))
         in_sentence[index].append((word, start, end))
     chosen: set[int] = set()
-    have: Counter[str] = Counter()
+    covered: Counter[str] = Counter()
     order = sorted(places, key=lambda w: (len(places[w]), w))
     for wanted_now in range(1, contexts + 1):
         for word in order:
-            if have[word] >= wanted_now or len(chosen) >= most:
+            if covered[word] >= wanted_now or len(chosen) >= most:
                 continue
             fresh = next((i for i, _, _ in places[word] if i not in chosen), None)
             if fresh is not None:
                 chosen.add(fresh)
-                have.update(w for w, _, _ in in_sentence[fresh])
+                covered.update(w for w, _, _ in in_sentence[fresh])
     return {index: in_sentence[index] for index in sorted(chosen)}
 
 
 class WordEncoder:
-    """A Hugging Face encoder that pools hidden states over the words' own tokens."""
+    """A Hugging Face encoder that pools the hidden states of the tokens of words."""
 
     def __init__(self, model: str | Path, *, max_tokens: int = 64, batch_size: int = 64) -> None:
         import torch
@@ -235,9 +239,9 @@ class WordEncoder:
         self.batch_size = batch_size
 
     def pool(
-        self, held: WindowSample, plan: Plan, words: Sequence[str], report: Any = None
+        self, sample: WindowSample, plan: Plan, words: Sequence[str], report: Any = None
     ) -> tuple[Vectors, NDArray[np.int64]]:
-        """Sums of the word vectors over their contexts (n, d) and how many contexts there were (n,)."""
+        """Sums of the word vectors over their contexts (n, d), and the numbers of contexts (n,)."""
         import torch
 
         from pipeline.encoder.hardware import autocast
@@ -246,11 +250,11 @@ class WordEncoder:
         sums = torch.zeros((len(words), self.width), device=self.device)
         counts = np.zeros(len(words), dtype=np.int64)
         # Sorted by length: a batch is padded to its longest sentence.
-        order = sorted(plan, key=lambda i: (len(held.sentences[i]), i))
+        order = sorted(plan, key=lambda i: (len(sample.sentences[i]), i))
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
             encoded = self.tokenizer(
-                [held.sentences[i] for i in batch],
+                [sample.sentences[i] for i in batch],
                 padding=True,
                 truncation=True,
                 max_length=self.max_tokens,
@@ -279,7 +283,7 @@ class WordEncoder:
         sums: torch.Tensor,
         counts: NDArray[np.int64],
     ) -> None:
-        """Mean over a word's tokens, then added to the word's sum."""
+        """Add the mean over the tokens of each occurrence to the sum of its word."""
         import torch
 
         states = hidden[torch.as_tensor(lines), torch.as_tensor(positions)].float()
@@ -296,13 +300,13 @@ class WordEncoder:
 def _word_tokens(
     offsets: NDArray[np.int64], places: list[tuple[int, int, int, int]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(line, token, place) of every token that lies in a place (line, word, start, end); special tokens never do."""
+    """(line, token, occurrence) of all tokens inside the occurrences (line, word, start, end); no special tokens."""
     starts, ends = offsets[..., 0], offsets[..., 1]
-    found: list[tuple[int, int, int]] = []
+    tokens: list[tuple[int, int, int]] = []
     for number, (line, _, a, b) in enumerate(places):
         inside = np.flatnonzero((starts[line] < b) & (ends[line] > a) & (ends[line] > starts[line]))
-        # A word cut off by the length limit would be half a word.
+        # A word that the length limit truncates is left out.
         if len(inside) and ends[line][inside[-1]] >= b:
-            found += [(line, int(token), number) for token in inside]
-    array = np.array(found, dtype=np.int64).reshape(-1, 3)
+            tokens += [(line, int(token), number) for token in inside]
+    array = np.array(tokens, dtype=np.int64).reshape(-1, 3)
     return array[:, 0], array[:, 1], array[:, 2]

@@ -1,9 +1,9 @@
-"""Known pairs, made from the corpus itself, that validators have to prove themselves on.
+"""Labelled pairs, derived from the corpus, that validators are evaluated on (weak supervision).
 
-Known synonyms: acronyms and abbreviations that the text writes in parentheses (with the parentheses taken out of
-every count). Known non-synonyms: random pairs, pairs that differ in a productive contrast, and pairs that the text
-coordinates. No pair is judged by the evidence that made it known: contrasts are withheld, and what is coordinated is
-found in one half of the articles and measured in the other.
+Positives: acronyms and abbreviations that the text writes in parentheses (text in parentheses is left out of all
+counts). Negatives: random pairs, pairs that differ in a productive contrast, and pairs that the text coordinates. No
+pair is scored by the evidence that labelled it: contrasts are withheld, and coordinated pairs are found in one half of
+the articles and measured in the other.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ from pipeline.synonyms.windows import WindowSample
 
 
 def halves(samples: Sequence[WindowSample]) -> tuple[list[WindowSample], list[WindowSample]]:
-    """The samples' even and odd documents."""
+    """The samples split into those of even and of odd documents."""
     split = []
     for parity in (0, 1):
         split.append(
             [
                 WindowSample(
-                    held.window,
-                    [held.sentences[i] for i in keep],
-                    [held.words[i] for i in keep],
-                    [held.documents[i] for i in keep],
-                    [held.weight[i] for i in keep],
+                    sample.window,
+                    [sample.sentences[i] for i in keep],
+                    [sample.words[i] for i in keep],
+                    [sample.documents[i] for i in keep],
+                    [sample.weight[i] for i in keep],
                 )
-                for held in samples
-                for keep in [[i for i, number in enumerate(held.documents) if number % 2 == parity]]
+                for sample in samples
+                for keep in [[i for i, number in enumerate(sample.documents) if number % 2 == parity]]
             ]
         )
     return split[0], split[1]
 
 
-def known_pairs(
+def labelled_pairs(
     samples: Sequence[WindowSample],
     words: Sequence[str],
-    near: Neighbourhood,
+    neighbourhood: Neighbourhood,
     aliases: Sequence[Alias],
     *,
-    most: int,
+    limit: int,
     seed: int,
 ) -> tuple[list[Question], list[Question]]:
-    """Known synonyms and known non-synonyms among the embedded words, at most ``most`` of each kind."""
-    finding, measuring = halves(samples)
+    """Positive and negative pairs of embedded words, at most ``limit`` of each."""
+    labelling, measuring = halves(samples)
     usage = Usage(measuring, words)
-    embedded = {word for held in near.windows for word in held.words}
+    embedded = {word for snapshot in neighbourhood.windows for word in snapshot.words}
     aliased = {ordered(form(a.long), form(a.short)) for a in aliases}
 
     def question(a: str, b: str) -> Question:
-        evidence: dict[str, Any] = measured(a, b, near.of(a, b), usage)
+        evidence: dict[str, Any] = measured(a, b, neighbourhood.of(a, b), usage)
         evidence["use"]["contrast"] = ""
         return Question(a, b, evidence)
 
@@ -65,26 +65,26 @@ def known_pairs(
         question(*ordered(form(a.long), form(a.short)))
         for a in aliases
         if a.kind != "apposition" and form(a.long) in embedded and form(a.short) in embedded
-    ][:most]
+    ][:limit]
     random = np.random.default_rng(seed)
     pool = sorted(embedded)
     chosen: dict[tuple[str, str], None] = {}
-    for _ in range(most * 4 if len(pool) > 1 else 0):
+    for _ in range(limit * 4 if len(pool) > 1 else 0):
         i, j = random.choice(len(pool), 2, replace=False)
         chosen.setdefault(ordered(pool[i], pool[j]))
-        if len(chosen) >= most:
+        if len(chosen) >= limit:
             break
-    contrasts = [(a, b) for a, b, _ in usage.contrasts.pairs(pool, most * 20)]
+    contrasts = [(a, b) for a, b, _ in usage.contrasts.pairs(pool, limit * 20)]
     random.shuffle(contrasts)
-    # The closest of what is coordinated: rivals and members of one list are what candidates are mistaken for.
-    coordinated = [pair for pair in Usage(finding, words).coordinated(1) if set(pair) <= embedded]
-    coordinated.sort(key=lambda pair: (-_surprise(near, *pair), pair))
-    for pair in contrasts[: most // 2] + coordinated[: most // 2]:
+    # The closest coordinated pairs: rivals and members of one list are the hardest negatives.
+    coordinated = [pair for pair in Usage(labelling, words).coordinated(1) if set(pair) <= embedded]
+    coordinated.sort(key=lambda pair: (-_surprise(neighbourhood, *pair), pair))
+    for pair in contrasts[: limit // 2] + coordinated[: limit // 2]:
         chosen.setdefault(ordered(*pair))
     negative = [question(a, b) for a, b in chosen if (a, b) not in aliased and a not in b and b not in a]
     return positive, negative
 
 
-def _surprise(near: Neighbourhood, a: str, b: str) -> float:
-    closeness = near.of(a, b)
+def _surprise(neighbourhood: Neighbourhood, a: str, b: str) -> float:
+    closeness = neighbourhood.of(a, b)
     return closeness.surprise if closeness else 0.0

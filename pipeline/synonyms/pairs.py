@@ -1,4 +1,4 @@
-"""The values that synonyms are made of: pairs with evidence, groups of pairs."""
+"""Synonym pairs with evidence, and groups of them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class SynonymGroup:
 
 
 def ordered(a: str, b: str) -> tuple[str, str]:
-    """The two words in the order that pairs are kept in."""
+    """The two words in alphabetical order, as pairs are stored."""
     return (a, b) if a <= b else (b, a)
 
 
 def complete_groups(pairs: Iterable[SynonymPair], threshold: float = 0.0) -> list[SynonymGroup]:
-    """Groups in which every two words are a pair of at least ``threshold``: no chain can drift through them.
+    """Groups in which every two words are a pair with at least ``threshold`` confidence (cliques: no chains).
 
-    A word may stand in two groups (한은 = 한국은행 = BOK needs 한은 = BOK to be one group). Every pair is in a group.
+    A word may be in several groups (한은 = 한국은행 = BOK is one group only with 한은 = BOK). Every pair is in a group.
     """
     edges = {pair.key: pair for pair in pairs if pair.confidence >= threshold and pair.a != pair.b}
     near: dict[str, set[str]] = defaultdict(set)

@@ -1,4 +1,4 @@
-"""Validation of a run: every validator proves itself on known pairs, then verdicts, then groups."""
+"""Validation of a discovery run: validators are evaluated on labelled pairs, then give verdicts; groups follow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TOGETHER = 0.1  # share of the rarer word's sentences with both words, from whi
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What a validation did; ``proofs`` say in words which validators count."""
+    """The result of a validation; ``proofs`` are the evaluations of the validators."""
 
     run_id: int
     candidates: int
@@ -36,11 +36,11 @@ class ValidationReport:
 
 
 def validate(ctx: Context, run_id: int, *, progress: Progress = silent) -> ValidationReport:
-    """Judge a run's candidates and write verdicts and groups (in place of an earlier validation's).
+    """Validate the candidates of a run; verdicts and groups replace those of an earlier validation.
 
-    An alias is admitted by the articles that write it, a pair of a cluster by the rules; both may be vetoed by the
-    configured validator. A validator that is not proven neither admits nor vetoes: what only it could admit stays
-    pending, and is in no group.
+    Aliases are accepted because articles write them, pairs of a cluster by the rules; the configured validator may veto
+    both. A validator that fails its evaluation neither accepts nor vetoes: pairs that depend on it stay pending and are
+    in no group.
     """
     config = ctx.config.synonyms
     with ctx.store.begin() as conn:
@@ -48,25 +48,25 @@ def validate(ctx: Context, run_id: int, *, progress: Progress = silent) -> Valid
         candidates = store.pairs(conn, run_id)
     if run.clusters is None:
         raise CorruptArtifactError(f"synonym run {run_id} names no clusters: discover it again")
-    positive, negative = read_known(ctx.artifacts.get(run.clusters))
+    positive, negative = read_labelled(ctx.artifacts.get(run.clusters))
     validators: list[Validator] = [RulesValidator()]
     if config.validator != "rules":
         validators.append(make_validator(config, progress))
-    asked = [Question(p.a, p.b, {k: v for k, v in p.evidence.items() if k != "alias"}) for p in candidates]
+    questions = [Question(p.a, p.b, {k: v for k, v in p.evidence.items() if k != "alias"}) for p in candidates]
     proofs, scores = [], []
     for validator in validators:
-        both = validator.scores(positive + negative)
+        labelled_scores = validator.scores(positive + negative)
         proofs.append(
             prove(
                 validator.name,
-                both[: len(positive)],
-                both[len(positive) :],
+                labelled_scores[: len(positive)],
+                labelled_scores[len(positive) :],
                 min_auc=config.validator_min_auc,
                 false_positives=config.validator_false_positives,
                 false_vetoes=config.validator_false_vetoes,
             )
         )
-        scores.append(validator.scores(asked))
+        scores.append(validator.scores(questions))
     judged = [
         judge(pair, [row[i] for row in scores], proofs, config.group_threshold) for i, pair in enumerate(candidates)
     ]
@@ -87,7 +87,7 @@ def validate(ctx: Context, run_id: int, *, progress: Progress = silent) -> Valid
 
 
 def judge(pair: store.Pair, scores: Sequence[float], proofs: Sequence[Proof], least: float) -> store.Pair:
-    """The pair with its verdict. ``scores`` and ``proofs`` are the validators', the rules first."""
+    """The pair with its verdict, from the ``scores`` and ``proofs`` of all validators, the rules first."""
     rules, *others = proofs
     verdicts: list[dict[str, Any]] = [
         {
@@ -140,13 +140,13 @@ def _by_rules(pair: store.Pair, score: float, rules: Proof, least: float) -> tup
     return "accepted", f"rules: {score:.2f} is above {rules.admit:.2f}, which few non-synonyms reach"
 
 
-def read_known(folder: Path) -> tuple[list[Question], list[Question]]:
-    """Known synonyms and non-synonyms of a clusters artifact."""
+def read_labelled(folder: Path) -> tuple[list[Question], list[Question]]:
+    """The labelled pairs (positives, negatives) of a clusters artifact."""
     try:
-        held = json.loads((folder / "known.json").read_text(encoding="utf-8"))
-        return [Question(**q) for q in held["synonyms"]], [Question(**q) for q in held["others"]]
+        pairs = json.loads((folder / "known.json").read_text(encoding="utf-8"))
+        return [Question(**q) for q in pairs["synonyms"]], [Question(**q) for q in pairs["others"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptArtifactError(f"{folder} holds no known pairs ({error}): discover the run again") from error
+        raise CorruptArtifactError(f"{folder} holds no labelled pairs ({error}): discover the run again") from error
 
 
 def make_validator(config: SynonymsConfig, progress: Progress = silent) -> Validator:

@@ -1,4 +1,4 @@
-"""Windows of time and the sample of sentences that each is seen through."""
+"""Time windows, and the sample of sentences that represents each."""
 
 from __future__ import annotations
 
@@ -35,45 +35,45 @@ class Window:
 
 
 def windows_of(newest: dt.date, time_windows: Sequence[int | tuple[dt.date, dt.date] | Window]) -> list[Window]:
-    """Windows, oldest first.
+    """Windows up to ``newest``, oldest first.
 
-    A number means "the last so many days, less those of the shorter numbers": 30, 90 makes two windows, the last 30
-    days and the 60 before them. Anything else gives first and last day. Overlapping windows are refused: their
-    clusters would share articles, and a change between them would mean nothing.
+    A number n means the last n days without those of smaller numbers: 30 and 90 give two windows, the last 30 days and
+    the 60 before them. Other values are (first, last) days. Raises UsageError for windows that overlap: their clusters
+    would share articles, so changes between them could not be interpreted.
     """
     lengths = sorted({w for w in time_windows if isinstance(w, int)})
     if lengths and lengths[0] < 1:
         raise UsageError(f"a window of {lengths[0]} days holds nothing: windows have at least 1 day")
-    found, end = [], newest
+    windows, end = [], newest
     for length in lengths:
         start = newest - dt.timedelta(days=length - 1)
-        found.append(Window(start, end))
+        windows.append(Window(start, end))
         end = start - dt.timedelta(days=1)
     for given in time_windows:
         if not isinstance(given, int):
             first, last = (given.first, given.last) if isinstance(given, Window) else given
             if first > last:
                 raise UsageError(f"the window {first}..{last} ends before it starts")
-            found.append(Window(first, last))
-    found.sort()
-    if not found:
+            windows.append(Window(first, last))
+    windows.sort()
+    if not windows:
         raise UsageError("name at least one window, such as time_windows=[30, 90, 365]")
-    for before, after in pairwise(found):
+    for before, after in pairwise(windows):
         if before.last >= after.first:
             raise UsageError(f"the windows {before} and {after} overlap: give windows without a common day")
-    return found
+    return windows
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences of a text, without what stands in parentheses (an alias would be its own neighbour there)."""
+    """Sentences of a text without parentheses (otherwise an alias and its long form would share a context there)."""
     plain = _PARENTHESES.sub("", text)
     return [s[:_LONGEST] for part in _SENTENCE.split(plain) if len(s := " ".join(part.split())) >= _SHORTEST]
 
 
 def sample(items: Iterable[int], texts: Sequence[str], most: int) -> list[int]:
-    """At most ``most`` of the ``items`` (indices into ``texts``), chosen by the texts' hashes.
+    """At most ``most`` of the ``items`` (indices into ``texts``), sampled by the hashes of the texts.
 
-    The same texts give the same sample, in whatever order they come, and a new text moves at most one out.
+    The sample does not depend on the order of the texts, and a new text replaces at most one.
     """
     ranked = sorted(items, key=lambda i: (hashlib.sha256(texts[i].encode()).digest(), i))
     return sorted(ranked[:most])
@@ -90,16 +90,16 @@ class WindowSample:
     weight: list[float]  # decay ** age of each sentence's document
 
     def frequencies(self) -> Counter[str]:
-        """In how many documents each word stands."""
+        """Document frequency of each word."""
         seen: Counter[str] = Counter()
-        held: set[str] = set()
+        in_document: set[str] = set()
         current = -1
         for number, words in zip(self.documents, self.words, strict=True):
             if number != current:
-                seen.update(held)
-                held, current = set(), number
-            held.update(words)
-        seen.update(held)
+                seen.update(in_document)
+                in_document, current = set(), number
+            in_document.update(words)
+        seen.update(in_document)
         return seen
 
 
@@ -112,10 +112,10 @@ def sample_windows(
     decay_factor: float = 0.95,
     progress: Progress = silent,
 ) -> list[WindowSample]:
-    """Sentences and words of at most ``articles`` documents, shared fairly by the windows.
+    """Sentences and words of at most ``articles`` documents, distributed evenly over the windows.
 
-    What a short window leaves of its share goes to the others. The cost is the morphological analysis: about 70
-    articles of 500 characters a second and core.
+    What a window with few documents does not use goes to the others. The cost is the morphological analysis: about 70
+    articles of 500 characters for each second and core.
     """
     if len(documents) != len(dates):
         raise UsageError(f"{len(documents)} documents have {len(dates)} dates: give one date a document")
@@ -129,7 +129,7 @@ def sample_windows(
     chosen = [sample(members[w], documents, share) for w, share in zip(windows, shares, strict=True)]
     total = sum(map(len, chosen))
     done = 0
-    found = []
+    samples = []
     for window, indices in zip(windows, chosen, strict=True):
         sentences: list[str] = []
         owners: list[int] = []
@@ -147,13 +147,13 @@ def sample_windows(
                 if done % 100 == 0:
                     progress("words of articles", done, total)
         weight = [decay_factor ** (newest - dates[owner]).days for owner in owners]
-        found.append(WindowSample(window, sentences, words, owners, weight))
+        samples.append(WindowSample(window, sentences, words, owners, weight))
     progress("words of articles", total, total)
-    return found
+    return samples
 
 
 def _shares(sizes: Sequence[int], total: int) -> list[int]:
-    """Split ``total`` evenly, giving what one does not need to the others."""
+    """Distribute ``total`` evenly over the sizes; what one does not need goes to the others."""
     shares = [0] * len(sizes)
     left = total
     for rank, index in enumerate(sorted(range(len(sizes)), key=lambda i: sizes[i])):
@@ -163,9 +163,9 @@ def _shares(sizes: Sequence[int], total: int) -> list[int]:
 
 
 def occurrences(sample_: WindowSample, wanted: set[str]) -> Iterator[tuple[int, str, int, int]]:
-    """(sentence, word, start, end): the first place of each wanted word in each sentence, in characters.
+    """The first occurrence of each wanted word in each sentence: (sentence, word, start, end), in characters.
 
-    Only where it stands by itself: 인공 inside 인공지능 has the context of 인공지능, not one of its own.
+    Occurrences inside a longer word do not count: 인공 inside 인공지능 has the context of 인공지능.
     """
     for index, (sentence, words) in enumerate(zip(sample_.sentences, sample_.words, strict=True)):
         upper = sentence.upper()

@@ -1,8 +1,8 @@
-"""Time: counts, temporal IDF, trends, series, drift, and the query weights made of them.
+"""Temporal statistics: counts, temporal IDF, trends, series, drift, and query weights.
 
 The daily run is `count_articles`, then an as-of is taken, then `learn_statistics` and `make_query_weights`; `trends`
-and `series` read what is stored. The plan's functions take plain lists and run the same code. Nothing heavy is
-imported before it is used.
+and `series` read stored results. `pipeline.temporal.in_memory` has the same functions on lists of documents. This
+package imports nothing heavy by itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Words that the calendar explains: they come back every week, month or year, and are damped, never hidden.
+"""Seasonal words: they recur every week, month or year, so they are shown as trends without a boost.
 
-Two signs: the closed class of Korean names for days, months, seasons and feasts with their customs (a crawl younger
-than a year cannot have seen them before), and having been as frequent in the same days a year ago.
+A word is seasonal where it is in the closed class of Korean names of days, months, seasons and holidays with their
+customs (a crawl younger than a year has no evidence for them), or where it was as frequent in the same days a year ago.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAMES = re.compile(
     r"봄|여름|가을|겨울|봄철|여름철|가을철|겨울철|상반기|하반기|[1-4]분기|(?:올|지난|이번|다음)(?:해|달|주)|"
     r"오늘|어제|내일|오전|오후|정초|신년|송년"
 )
-# What comes back with a feast: a phrase with one of these is the feast's, whatever its other words are.
+# A phrase with one of these words belongs to a holiday, whatever its other words are.
 _FEASTS = re.compile(
     r"설날?|구정|추석|한가위|연휴|명절|(?:설|추석|명절)(?:맞이|연휴|명절|선물|선물세트|대목|특수|민심|밥상|성수품|음식)|"
     r"(?:귀성|귀경)(?:길|객|행렬|차량)?|차례상?|성묘객?|세배|세뱃돈|떡국|송편|제수|제수용품|설빔"
@@ -33,7 +33,7 @@ _YEAR = 364  # days: the same weekday
 
 
 def named(word: str) -> bool:
-    """Whether every part of a word or phrase names a time of the calendar, or one part a feast or its custom."""
+    """Whether all parts of a word or phrase name times of the calendar, or one part a holiday or its custom."""
     parts = word.split()
     return any(map(_FEASTS.fullmatch, parts)) or all(map(_NAMES.fullmatch, parts))
 
@@ -50,13 +50,13 @@ def year_ago(word_id: int, then: Collection[Counts]) -> tuple[int, int]:
 
 
 def explanation(word: str, ago: tuple[int, int], share: float) -> str | None:
-    """Why the calendar explains a word that ``share`` of the recent stories mention, as a sentence; None if not.
+    """Why a word that ``share`` of the recent stories mention is seasonal, as a sentence; None where it is not.
 
-    ``ago`` is what `year_ago` says of it.
+    ``ago`` is the result of `year_ago`.
     """
     if named(word):
         return f"{word} belongs to the calendar: its boost is left out"
-    had, stories = ago
-    if stories and had >= 3 and had / stories >= 0.5 * share:
-        return f"{word} was in {had} of {stories} stories around the same days a year ago: its boost is left out"
+    df, stories = ago
+    if stories and df >= 3 and df / stories >= 0.5 * share:
+        return f"{word} was in {df} of {stories} stories around the same days a year ago: its boost is left out"
     return None

@@ -1,7 +1,7 @@
-"""Counting: every article's terms, once a counting version, in batches of a day.
+"""Counting of the terms of articles, once for each counting version (vocabulary or analyser), in batches by day.
 
-One transaction a batch, under a lock of the version: `kill -9` loses the batch that was being counted and nothing
-else, and a second run waits for the first and finds nothing left to do.
+A batch is one transaction, under a lock of the version: a kill loses the current batch only, and a second run waits for
+the first.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pipeline.context import Context
 
 NO_BASE = "there is no base model yet, and its vocabulary is what is counted: run `garam base`"
-RULES = 2  # raise it whenever what is taken of an article as words changes: counts by other rules are another version
-PHRASE_REACH = 300  # characters from the start in which phrases are counted: headline and lede name the event
+RULES = 2  # increment it when the code takes other words of an article: then everything is counted again
+PHRASE_REACH = 300  # characters from the start in which phrases are counted: headline and lead name the event
 
 
 _LINE_END = re.compile(r"\s*\n\s*")
@@ -38,7 +38,7 @@ _LINE_END = re.compile(r"\s*\n\s*")
 
 @dataclass(frozen=True, slots=True)
 class CountReport:
-    """What a run counted: articles at each level (those of one level are those of the other) and batches written."""
+    """Articles counted at the token and the word level, and batches written, in one run."""
 
     token_articles: int
     word_articles: int
@@ -47,7 +47,7 @@ class CountReport:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """One article's terms: its set, how many there were with repeats, and the words between spaces."""
+    """Terms of an article: distinct terms, number of occurrences, and number of space-separated words."""
 
     terms: frozenset[int] | frozenset[str]
     occurrences: int
@@ -55,7 +55,7 @@ class Terms:
 
 
 class Counted(Protocol):
-    """What counting needs to know of a document besides its terms."""
+    """The fields of an article that `tally` reads."""
 
     @property
     def outlet(self) -> str: ...
@@ -68,20 +68,21 @@ Analyser = Callable[[Sequence[Article]], Iterable[Terms]]
 
 
 def document(title: str, text: str) -> str:
-    """What is counted of an article."""
+    """The text of an article that is counted."""
     return f"{title}\n{text}"
 
 
-def by_words(found: Sequence[Article]) -> Iterable[Terms]:
-    """Words, compounds, and the phrases of the article's beginning."""
-    return word_terms([document(article.title, article.text) for article in found])
+def by_words(articles: Sequence[Article]) -> Iterable[Terms]:
+    """Words, compounds, and phrases near the beginning of the articles."""
+    return word_terms([document(article.title, article.text) for article in articles])
 
 
 def word_terms(texts: Sequence[str]) -> Iterable[Terms]:
-    """The terms of plain texts at the word level."""
+    """The terms of texts at the word level."""
     from pipeline.text import words
 
-    # A headline's last word and the text's first are no phrase: the analyser joins words one character apart.
+    # Keeps the last word of a headline and the first of the text from becoming a phrase: the analyser joins words that
+    # are one character apart.
     apart = (_LINE_END.sub("\n\n", text) for text in texts)
     for text, analysis in zip(texts, words.analyse(apart), strict=True):
         phrases = {phrase for phrase, start in analysis.phrases if start < PHRASE_REACH}
@@ -89,14 +90,14 @@ def word_terms(texts: Sequence[str]) -> Iterable[Terms]:
 
 
 def word_key() -> str:
-    """What defines the terms of the word level: the analyser, and the rules here."""
+    """Key of the word level: version of the analyser and of the rules here."""
     from pipeline.text import words
 
     return f"{words.key()}-terms{RULES}"
 
 
 def by_tokens(tokenizer_json: str) -> Analyser:
-    """Tokens of a vocabulary, special ones left out; ids are the vocabulary's."""
+    """An analyser into token ids of a vocabulary, without special tokens."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(tokenizer_json)
@@ -104,8 +105,8 @@ def by_tokens(tokenizer_json: str) -> Analyser:
     tokenizer.no_padding()
     special = frozenset(id_ for id_, token in tokenizer.get_added_tokens_decoder().items() if token.special)
 
-    def analyse(found: Sequence[Article]) -> Iterable[Terms]:
-        texts = [document(article.title, article.text) for article in found]
+    def analyse(articles: Sequence[Article]) -> Iterable[Terms]:
+        texts = [document(article.title, article.text) for article in articles]
         for text, encoded in zip(texts, tokenizer.encode_batch_fast(texts, add_special_tokens=False), strict=True):
             ids = encoded.ids  # a new list each time it is asked for
             yield Terms(frozenset(ids) - special, len(ids), len(text.split()))
@@ -114,28 +115,28 @@ def by_tokens(tokenizer_json: str) -> Analyser:
 
 
 def tally(
-    found: Sequence[Counted], terms: Sequence[Terms], earlier: Sequence[tuple[int, Terms]] = ()
+    articles: Sequence[Counted], terms: Sequence[Terms], earlier: Sequence[tuple[int, Terms]] = ()
 ) -> tuple[Counts, list[str] | None]:
-    """The counts of some articles of one day; ``earlier`` are (story, terms) of articles that are counted already.
+    """The counts of articles of one day; ``earlier`` are (story, terms) of articles that are counted already.
 
-    A story counts once a term and day, whichever of its articles has it. With words as terms the ids are positions in
-    the sorted words, which come second; with tokens they are the token ids.
+    A term is counted once for each story and day, whichever of its articles contains it. For words, ids are indices
+    into the sorted words, which are returned second; for tokens they are token ids.
     """
     in_articles: Counter[int | str] = Counter()
     in_stories: Counter[int | str] = Counter()
     outlets: dict[int | str, int] = defaultdict(int)
     seen: dict[int, set[int | str]] = defaultdict(set)
-    for story, had in earlier:
-        seen[story] |= had.terms
-    known = set(seen)
-    everyone = 0
-    for article, had in zip(found, terms, strict=True):
+    for story, article_terms in earlier:
+        seen[story] |= article_terms.terms
+    earlier_stories = set(seen)
+    all_outlets = 0
+    for article, own in zip(articles, terms, strict=True):
         bit = store.outlet_bit(article.outlet)
-        everyone |= bit
-        in_articles.update(had.terms)
-        in_stories.update(had.terms - seen[article.story_id])
-        seen[article.story_id] |= had.terms
-        for term in had.terms:
+        all_outlets |= bit
+        in_articles.update(own.terms)
+        in_stories.update(own.terms - seen[article.story_id])
+        seen[article.story_id] |= own.terms
+        for term in own.terms:
             outlets[term] |= bit
     ordered: list[int | str] = sorted(in_articles)
     names = [term for term in ordered if isinstance(term, str)]
@@ -145,21 +146,21 @@ def tally(
             np.array([in_articles[term] for term in ordered], np.int64),
             np.array([in_stories[term] for term in ordered], np.int64),
             np.array([outlets[term] for term in ordered], np.uint64),
-            len(found),
-            len({article.story_id for article in found} - known),
-            sum(had.occurrences for had in terms),
-            sum(had.spaces for had in terms),
-            everyone,
+            len(articles),
+            len({article.story_id for article in articles} - earlier_stories),
+            sum(own.occurrences for own in terms),
+            sum(own.spaces for own in terms),
+            all_outlets,
         ),
         names or None,
     )
 
 
 def count_articles(ctx: Context, *, progress: Progress = silent) -> CountReport:
-    """Count every article that is not counted yet, as tokens of the base model's vocabulary and as words.
+    """Count all articles that are not counted yet, as tokens of the base model's vocabulary and as words.
 
-    While a champion still serves an older vocabulary, that one is counted too. Raises RefusedError without a base.
-    Take an as-of *after* counting (`Store.settle`): what is counted later than its ``known_by`` is not in it.
+    Where the champion has an older vocabulary, its tokens are counted, too. Raises RefusedError without a base. An
+    as-of has to be taken *after* counting (`Store.settle`): it does not include what is counted after its ``known_by``.
     """
     done = {"token": 0, "word": 0}
     batches = 0
@@ -173,21 +174,20 @@ def count_articles(ctx: Context, *, progress: Progress = silent) -> CountReport:
 
 
 def vocabularies(ctx: Context) -> dict[str, str]:
-    """The vocabularies that are counted (hash -> a model artifact that has it): the newest base's comes first."""
+    """The counted vocabularies, hash to an artifact of a model with it; that of the newest base comes first."""
     with ctx.store.begin() as conn:
         base, champion = models.base(conn), models.champion(conn)
     if base is None:
         raise RefusedError(NO_BASE)
-    found = {base.vocabulary_hash: base.artifact}
+    artifacts = {base.vocabulary_hash: base.artifact}
     if champion is not None:
-        found.setdefault(champion.vocabulary_hash, champion.artifact)
-    return found
+        artifacts.setdefault(champion.vocabulary_hash, champion.artifact)
+    return artifacts
 
 
 def readable_words(conn: Connection) -> store.CountingVersion | None:
-    """The word level's counting version to read: of today's analyser once it is ready, else the newest that is.
-
-    Not simply the newest: after an analyser was taken back, its version is counted no more.
+    """The counting version of words to read: that of the current analyser where it is complete, else the newest
+    complete one. (After a downgrade of the analyser the newest version is no longer counted.)
     """
     key = word_key()
     ready = [v for v in store.versions(conn, "word") if v.ready_at]
@@ -209,8 +209,8 @@ def _count_level(ctx: Context, level: str, key: str, analyse: Analyser, progress
 
     with ctx.store.lock(f"garam.count.{version.id}"):
         if version.ready_at is None and older is not None:
-            # A recount keeps the older version's batches and their times, so that (day, known by) means the same
-            # articles in both; nobody reads it before it is ready.
+            # A recount keeps the batches and times of the older version, so that an as-of has the same articles in
+            # both. It is not read before it is complete.
             with ctx.store.begin() as conn:
                 redo = store.batches_to_redo(conn, version.id, older.id)
             for groups in _runs(redo, limit):
@@ -222,7 +222,7 @@ def _count_level(ctx: Context, level: str, key: str, analyse: Analyser, progress
         with ctx.store.begin() as conn:
             days = store.open_days(conn, version.id)
         done, total = 0, sum(n for _, n in days)
-        for first, last in _stretches(days, limit):
+        for first, last in _ranges(days, limit):
             while True:
                 with ctx.store.begin() as conn:
                     groups = store.uncounted(conn, version.id, first, last, limit)
@@ -236,7 +236,7 @@ def _count_level(ctx: Context, level: str, key: str, analyse: Analyser, progress
 
 
 def _runs(groups: Sequence[Group], limit: int) -> Iterator[list[Group]]:
-    """Groups that are counted together: about ``limit`` articles, each day once (a story is told once a day)."""
+    """Batches to count together: about ``limit`` articles, each day at most once (stories count once a day)."""
     run: list[Group] = []
     for group in groups:
         if run and (
@@ -250,56 +250,56 @@ def _runs(groups: Sequence[Group], limit: int) -> Iterator[list[Group]]:
         yield run
 
 
-def _stretches(days: Sequence[tuple[dt.date, int]], limit: int) -> Iterator[tuple[dt.date, dt.date]]:
-    """First and last days of stretches with about ``limit`` articles, from (day, articles) in order."""
-    start, had = None, 0
+def _ranges(days: Sequence[tuple[dt.date, int]], limit: int) -> Iterator[tuple[dt.date, dt.date]]:
+    """(first, last) days of ranges with about ``limit`` articles, from (day, articles) in order."""
+    start, total = None, 0
     for day, articles in days:
-        start, had = start or day, had + articles
-        if had >= limit:
+        start, total = start or day, total + articles
+        if total >= limit:
             yield start, day
-            start, had = None, 0
+            start, total = None, 0
     if start is not None:
         yield start, days[-1][0]
 
 
 def _count_groups(ctx: Context, version_id: int, groups: Sequence[Group], analyse: Analyser) -> list[int]:
-    """Count batches of different days in one transaction; how many articles each has.
+    """Count batches of different days in one transaction; returns the number of articles of each.
 
-    What was removed while it was being analysed is left out.
+    Articles that are removed during the analysis are left out.
     """
     wanted = [id_ for group in groups for id_ in group.article_ids]
     while True:
         with ctx.store.begin() as conn:
-            found = _read(conn, wanted, groups)
-            told = store.counted_of_stories(
-                conn, version_id, [group.day for group in groups], [article.story_id for article in found]
+            articles = _read(conn, wanted, groups)
+            counted = store.counted_of_stories(
+                conn, version_id, [group.day for group in groups], [article.story_id for article in articles]
             )
-            earlier = _read(conn, told, groups)
-        if not found:
+            earlier = _read(conn, counted, groups)
+        if not articles:
             return []
-        terms = dict(zip([a.id for a in (*found, *earlier)], analyse([*found, *earlier]), strict=True))
-        by_id = {article.id: article for article in found}
+        terms = dict(zip([a.id for a in (*articles, *earlier)], analyse([*articles, *earlier]), strict=True))
+        by_id = {article.id: article for article in articles}
         batches = []
         for group in groups:
-            mine = [by_id[id_] for id_ in group.article_ids if id_ in by_id]
-            had = [(article.story_id, terms[article.id]) for article in earlier if article.day == group.day]
-            if mine:
-                batches.append((group, mine, *tally(mine, [terms[article.id] for article in mine], had)))
+            own = [by_id[id_] for id_ in group.article_ids if id_ in by_id]
+            told = [(article.story_id, terms[article.id]) for article in earlier if article.day == group.day]
+            if own:
+                batches.append((group, own, *tally(own, [terms[article.id] for article in own], told)))
         with ctx.store.begin() as conn:
             if not store.still_there(conn, list(by_id)):
                 continue
-            names = sorted({name for *_, known in batches for name in known or ()})
+            names = sorted({name for *_, words in batches for name in words or ()})
             ids = store.word_ids(conn, version_id, names, add=True) if names else {}
             now = writing(conn)
-            for group, mine, counts, known in batches:
-                kept = _with_ids(counts, known, ids) if known is not None else counts
+            for group, own, counts, words in batches:
+                kept = _with_ids(counts, words, ids) if words is not None else counts
                 at = group.counted_at or now
-                store.add_batch(conn, version_id, group.day, at, kept, [article.id for article in mine])
-        return [len(mine) for _, mine, *_ in batches]
+                store.add_batch(conn, version_id, group.day, at, kept, [article.id for article in own])
+        return [len(own) for _, own, *_ in batches]
 
 
 def _read(conn: Connection, ids: Sequence[int], groups: Sequence[Group]) -> list[Article]:
-    """These articles; where a batch is redone, in the version that it counted."""
+    """The articles; for a batch that is recounted, in the versions that it counted."""
     newest = article_rows.by_ids(conn, ids)
     redone = {group.day: group.counted_at for group in groups if group.counted_at is not None}
     then: dict[dt.datetime, list[int]] = defaultdict(list)

@@ -1,8 +1,9 @@
-"""How much the language of the news moved: one row of numbers a day, with an alarm level.
+"""Vocabulary drift of the news: daily metrics with an alarm level.
 
-Divergence is Jensen-Shannon's (base 2, so 0 to 1) between the tokens of the last week and those of the weeks before,
-set against its own values at earlier weeks: of single days it says how many articles they have (a Sunday's words are
-fewer), and which weekday it is. Tokens per word tells when the vocabulary has to cut the news into ever smaller pieces.
+The divergence is the Jensen-Shannon divergence (base 2, so 0 to 1) between the tokens of the last week and those of the
+weeks before, compared with its values in earlier weeks. Single days are not used: their divergence depends mostly on
+the number of articles and the weekday. Tokens per word (fertility) rises when the vocabulary fits the news less and
+less.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from pipeline.config.temporal import TemporalConfig
 from pipeline.store.counts import Counts
 from pipeline.temporal.idf import ONE_DAY, Floats
 
-_WEEK = 7  # days of a stretch
-_EARLIER = 8  # stretches before the recent one that say what is usual
-_STRAY = 0.1  # of the last week's stories
-_LEAST = 4  # of them, before anything can be called unusual
+_WEEK = 7  # days
+_EARLIER = 8  # weeks before the last one that define the usual divergence
+_STRAY = 0.1  # share of the stories of the last week that an earlier week needs to be compared
+_LEAST = 4  # earlier weeks that a comparison needs
 
 
 def jensen_shannon(p: NDArray[Any], q: NDArray[Any]) -> float:
@@ -40,7 +41,7 @@ def jensen_shannon(p: NDArray[Any], q: NDArray[Any]) -> float:
 
 
 def reach(config: TemporalConfig) -> int:
-    """Days before the day itself that `measure` reads."""
+    """Number of days before the day that `measure` reads."""
     return _WEEK * (_EARLIER + 1 + config.drift_weeks)
 
 
@@ -52,8 +53,8 @@ def measure(
 ) -> dict[str, Any]:
     """Drift of the week up to ``day``; ``unseen`` is (new words, words) of the recent days.
 
-    Keys: divergence, usual_divergence, divergence_z (None while there is too little to compare with), unseen_share,
-    tokens_per_word, usual_tokens_per_word, level (quiet, watch, alarm) and reason, a sentence.
+    Keys: divergence, usual_divergence, divergence_z (None with too few earlier weeks), unseen_share, tokens_per_word,
+    usual_tokens_per_word, level (quiet, watch, alarm) and reason (a sentence).
     """
     series = []
     for back in range(_EARLIER + 1):
@@ -65,14 +66,14 @@ def measure(
         if back == 0:
             least = max(1, int(_STRAY * now.n_stories))
             fertility, usual_fertility = _fertility(now), _fertility(before)
-        # Weeks before the crawl began hold a few stray stories each: what they say is no usual value.
+        # Weeks before the crawl began have a few stray stories each and are left out.
         enough = min(now.n_stories, before.n_stories) >= least
         series.append(jensen_shannon(now.at(ids), before.at(ids)) if enough else None)
     current, earlier = series[0], np.array([value for value in series[1:] if value is not None])
     z = usual = None
     if current is not None and len(earlier) >= _LEAST:
         usual = float(earlier.mean())
-        # Spread below 2 % of the value is luck of few stretches, not certainty.
+        # A standard deviation below 2 % of the mean is an artefact of few weeks.
         z = (current - usual) / max(float(earlier.std(ddof=1)), 0.02 * usual, 1e-9)
     rise = fertility / usual_fertility - 1 if fertility and usual_fertility else 0.0
     level, reason = _level(z, rise, config)

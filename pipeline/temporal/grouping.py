@@ -1,4 +1,4 @@
-"""From many scored words and phrases to the few that a person reads: wholes before halves, details with their word."""
+"""Grouping of trending words and phrases, so that each event is shown once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Entry:
-    """A trending word: ``parts`` are words shown as part of it, ``phrases`` longer or neighbouring ones beside it."""
+    """A trending word with the words shown as parts of it, and longer or neighbouring phrases shown with it."""
 
     word: str
     stories: int
@@ -17,13 +17,13 @@ class Entry:
     phrases: list[str] = field(default_factory=list)
 
 
-def contains(whole: str, part: str) -> bool:
-    """Whether ``part`` stands inside the longer word or phrase ``whole``, at the start or end of one of its words."""
-    if len(part) >= len(whole):
+def contains(phrase: str, part: str) -> bool:
+    """Whether ``part`` is inside the longer word or phrase ``phrase``, at the start or end of one of its words."""
+    if len(part) >= len(phrase):
         return False
     if " " in part:
-        return part in whole
-    return any(word.startswith(part) or word.endswith(part) for word in whole.split())
+        return part in phrase
+    return any(word.startswith(part) or word.endswith(part) for word in phrase.split())
 
 
 def group(
@@ -33,13 +33,12 @@ def group(
     share: float,
     needed: Mapping[str, float] | None = None,
 ) -> list[Entry]:
-    """Trends by strength, each event once.
+    """Group trends by event, by falling strength.
 
-    A word of which a longer one makes up ``share`` of the stories is shown as its part (`비상계엄 선포` rather than
-    `계엄` and `선포`), and so is one that without the longer one's stories would have fewer than it ``needed`` to be a
-    trend (`존중` on the day of `헌법존중 TF`). Of several longer ones that each make up the share, one stands for the
-    others (`무라오카 다카미쓰` for `다카미쓰 별세`). A longer one that makes up less is a detail, shown with the word
-    it holds.
+    A word is shown as part of a longer one that has at least ``share`` of its stories (`비상계엄 선포` rather than
+    `계엄` and `선포`), or without whose stories it would have fewer than it ``needed`` to be a trend (`존중` on the day
+    of `헌법존중 TF`). Of several such longer ones, one represents the others (`무라오카 다카미쓰` for `다카미쓰 별세`).
+    A longer one with fewer stories is a detail of the word it contains.
     """
     least = needed or {}
     entries = {word: Entry(word, stories[word], strength[word]) for word in words}
@@ -47,22 +46,24 @@ def group(
     # Shortest first, so that a part is gone before what holds it is looked at; ties by word, to be the same always.
     for part in sorted(entries, key=lambda w: (len(w), w)):
         enough = min(share * stories[part], stories[part] - least.get(part, 0.0))
-        wholes = [w for w in entries if contains(w, part) and stories[w] >= enough]
-        if wholes:
-            # The whole with most stories says it best; of equals the shorter one.
-            best = min(wholes, key=lambda w: (-stories[w], len(w), w))
+        phrases = [w for w in entries if contains(w, part) and stories[w] >= enough]
+        if phrases:
+            # The phrase with most stories represents it; of equals the shorter one.
+            best = min(phrases, key=lambda w: (-stories[w], len(w), w))
             _show_with(into, part, best)
-            for other in wholes:
+            for other in phrases:
                 apart = not contains(other, best) and not contains(best, other)
                 if other not in into and apart and stories[other] >= share * stories[part]:
                     _show_with(into, other, best)
-    for whole in sorted(entries, key=lambda w: (-len(w), w)):
-        if whole in into:
+    for phrase in sorted(entries, key=lambda w: (-len(w), w)):
+        if phrase in into:
             continue
-        parts = [w for w in entries if contains(whole, w) and into.get(w) != whole and strength[w] >= strength[whole]]
+        parts = [
+            w for w in entries if contains(phrase, w) and into.get(w) != phrase and strength[w] >= strength[phrase]
+        ]
         standing = [w for w in parts if w not in into]
         if standing:
-            _show_with(into, whole, max(standing, key=lambda w: (strength[w], -len(w), w)))
+            _show_with(into, phrase, max(standing, key=lambda w: (strength[w], -len(w), w)))
     for word in into:
         final = _end(into, word)
         shown = entries[final].parts if contains(final, word) else entries[final].phrases

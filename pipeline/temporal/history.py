@@ -1,4 +1,4 @@
-"""How often words were in the news, day by day, and the trends of a day as they are printed."""
+"""Daily frequencies of words, and the stored trends and drift of days."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SeriesRow:
-    """A word on a day that had articles: of ``of_stories`` stories ``stories`` mention it; ``share`` is their ratio."""
+    """The frequency of a word on a day: ``stories`` of ``of_stories`` mention it; ``share`` is the ratio."""
 
     word: str
     day: dt.date
@@ -59,10 +59,10 @@ def series(
             stories, articles = counts.at(wanted), counts.at(wanted, "articles")
             outlets = store.bits_set(counts.outlets_at(wanted))
             for index, name in enumerate(names):
-                had = int(stories[index])
-                share = had / counts.n_stories if counts.n_stories else 0.0
+                df = int(stories[index])
+                share = df / counts.n_stories if counts.n_stories else 0.0
                 rows[name].append(
-                    SeriesRow(name, day, had, int(articles[index]), int(outlets[index]), counts.n_stories, share)
+                    SeriesRow(name, day, df, int(articles[index]), int(outlets[index]), counts.n_stories, share)
                 )
     return [row for name in names for row in rows[name]]
 
@@ -75,24 +75,24 @@ def _check(first: dt.date, last: dt.date) -> None:
 
 
 def trends(ctx: Context, day: dt.date, known_by: dt.datetime | None = None) -> list[Trend]:
-    """The trends of a day, as the newest statistics of that day (known by then) hold them; may be empty.
+    """The trends in the newest statistics of a day (known by ``known_by``); may be empty.
 
     Raises UsageError when that day has no statistics, or has not begun.
     """
     if day > today():
-        raise UsageError(f"{day} is in the future: nobody knows its trends yet")
+        raise UsageError(f"{day} is in the future: it has no trends yet")
     with ctx.store.begin() as conn:
-        found = statistics.newest(conn, day, known_by)
-        if found is None:
+        statistics_id = statistics.newest(conn, day, known_by)
+        if statistics_id is None:
             raise UsageError(f"there are no statistics of {day}: run `garam learn --day {day}`")
-        return statistics.trends_of(conn, found)
+        return statistics.trends_of(conn, statistics_id)
 
 
 def no_trends(ctx: Context, day: dt.date, known_by: dt.datetime | None = None) -> str:
     """Why a day that has statistics has no trend, as a sentence."""
     with ctx.store.begin() as conn:
-        found = statistics.newest(conn, day, known_by)
-        summary = statistics.get(conn, found).summary if found is not None else {}
+        statistics_id = statistics.newest(conn, day, known_by)
+        summary = statistics.get(conn, statistics_id).summary if statistics_id is not None else {}
     least, stories = ctx.config.temporal.min_lift, summary.get("recent_stories", 0)
     return (
         summary.get("note") or f"none of the words in {stories} recent stories is {least:g} times as frequent as before"

@@ -1,13 +1,13 @@
-"""Document frequencies over time, kept as running sums, and the IDF made of them.
+"""Document frequencies over time as running sums, and the IDF computed from them.
 
-One class serves the stored path and the plain functions of the plan, so that they cannot differ. Days are added in
-their order, each in one step, whatever the size of the history:
+Stored statistics and in-memory functions share this code. Days are added in order, each at a cost that does not depend
+on the length of the history:
 
     decayed:  N <- g * N + n_day        df <- g * df + df_day
     window W: N <- N + n_day - n_(day-W), df likewise (integers, so exact)
 
-A step a day, also on days without articles, makes the order of the floating-point operations a function of the days
-alone: starting from kept sums gives the same bits as starting from the first day.
+There is one step for each day, also for days without articles. So the order of the floating-point operations depends on
+the days only: starting from stored sums gives the same bits as starting from the first day.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ ONE_DAY = dt.timedelta(days=1)
 
 
 def smoothed_idf(df: NDArray[Any] | Sequence[float], n: float) -> Floats:
-    """ln(1 + (n - df + 0.5) / (df + 0.5)): BM25's IDF as Lucene smooths it, never negative; shape of ``df``."""
+    """ln(1 + (n - df + 0.5) / (df + 0.5)): the BM25 IDF of Lucene, never negative; shape of ``df``."""
     frequency = np.asarray(df, np.float64)
     return np.log1p((n - frequency + 0.5) / (frequency + 0.5))
 
 
 def ensemble_idf(parts: Sequence[Floats], shares: Sequence[float]) -> Floats:
-    """The weighted mean of several IDFs of the same terms; ``shares`` are scaled to sum 1."""
+    """The weighted mean of several IDFs of the same terms; ``shares`` are normalised to sum to 1."""
     total = sum(shares)
     combined = np.zeros_like(parts[0])
     for part, share in zip(parts, shares, strict=True):
@@ -44,10 +44,10 @@ def ensemble_idf(parts: Sequence[Floats], shares: Sequence[float]) -> Floats:
 
 @dataclass
 class RunningSums:
-    """Sums over all days up to ``day``, aligned with the ascending term ``ids``.
+    """Document frequencies over all days up to ``day``, aligned with the ascending term ``ids``.
 
-    ``decay`` None leaves the decayed sums out, no ``windows`` leaves those out: what is always there is ``first`` (the
-    day a term was first seen, as an ordinal).
+    Without ``decay`` there are no decayed sums, without ``windows`` no window sums. ``first`` is the ordinal of the day
+    on which a term was first seen.
     """
 
     decay: float | None
@@ -113,7 +113,7 @@ class RunningSums:
         return arrays
 
     def to_bytes(self) -> bytes:
-        """The sums as they are kept in the database."""
+        """Serialise the sums for the database."""
         arrays: dict[str, NDArray[Any]] = {
             "ids": np.diff(self.ids, prepend=0).astype(np.uint32),
             "first": self.first.astype(np.uint32),
@@ -127,7 +127,7 @@ class RunningSums:
 
     @classmethod
     def from_bytes(cls, value: bytes, decay: float | None, windows: tuple[int, ...]) -> RunningSums:
-        """What `to_bytes` kept."""
+        """Read the output of `to_bytes`."""
         arrays, meta = unpack(value)
         return cls(
             decay,
@@ -152,9 +152,9 @@ def advance_to(
     step: int = 32,
     after: Callable[[RunningSums], None] | None = None,
 ) -> RunningSums:
-    """Bring ``sums`` to ``day``: ``read(first, last)`` gives the counts of some days, ``step`` days at a time.
+    """Advance ``sums`` to ``day`` in steps of ``step`` days; ``read(first, last)`` returns the counts of these days.
 
-    A sum that was never advanced starts at the day that ``sums.day`` would follow; ``after`` sees each full step.
+    ``sums.day`` must be set (for new sums to the day before the first one). ``after`` is called after each step.
     """
     if sums.day is None:
         raise ValueError("set the day before the first one")

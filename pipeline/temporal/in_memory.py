@@ -1,8 +1,8 @@
-"""The plan's functions on plain lists: thin forms of what the daily run does with stored counts.
+"""Temporal IDF, trends and series of documents in memory, by the same code as the daily run on stored counts.
 
-``documents`` are texts or lists of tokens, ``dates`` are dates, instants or ISO texts, one a document. A ``tokenizer``
-is a callable from a text to its tokens; without one, Korean words, compounds and phrases are taken. ``as_of`` is the
-day the ages are counted from; without it, the latest of the dates. Later documents are not looked at.
+``documents`` are texts or lists of tokens; ``dates`` are dates, datetimes or ISO strings, one for each document.
+``tokenizer`` maps a text to its tokens (default: Korean words, compounds and phrases). Ages are counted from ``as_of``
+(default: the latest date); later documents are ignored.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Tokenizer = Callable[[str], Iterable[str]]
 
 @dataclass(frozen=True, slots=True)
 class TrendingToken:
-    """A token that recent documents have more often than past ones; ``boost`` >= 1 follows from ``surprise``."""
+    """A token that is more frequent in recent documents than before; ``boost`` >= 1 is a function of ``surprise``."""
 
     token: str
     z: float
     surprise: float
     q_value: float
     lift: float
-    recent: int  # recent documents with it
+    recent: int  # document frequency in recent documents
     past: int
     is_new: bool
     boost: float
@@ -51,7 +51,7 @@ def calculate_temporal_idf(
     tokenizer: Tokenizer | None = None,
     as_of: Date | None = None,
 ) -> dict[str, float]:
-    """Token -> ln(1 + (N - df + .5) / (df + .5)), where a document counts decay_factor ** (its age in days)."""
+    """IDF of each token, ln(1 + (N - df + .5) / (df + .5)); documents are weighted by decay_factor ** age in days."""
     if not 0 < decay_factor <= 1:
         raise UsageError(f"decay_factor is {decay_factor}: it must be above 0 and at most 1")
     corpus = _count(documents, dates, tokenizer, as_of)
@@ -67,9 +67,9 @@ def calculate_windowed_idf(
     tokenizer: Tokenizer | None = None,
     as_of: Date | None = None,
 ) -> dict[int, dict[str, float]]:
-    """For each window: token -> IDF over the documents of its last days (window 1 is the as-of's day alone).
+    """IDF of each token over the documents of the last n days, by window length n (1: the day of the as-of only).
 
-    Tokens seen in an earlier document only are there too, with the IDF of a document frequency of 0.
+    Tokens of earlier documents are included, with the IDF of a document frequency of 0.
     """
     if not window_days or any(days < 1 for days in window_days):
         raise UsageError(f"window_days is {list(window_days)}: name at least one window of 1 day or more")
@@ -91,7 +91,7 @@ def calculate_ensemble_idf(
     tokenizer: Tokenizer | None = None,
     as_of: Date | None = None,
 ) -> dict[str, float]:
-    """Token -> weighted mean of the decayed IDF and the windows' (``weights`` in that order; equal without)."""
+    """Weighted mean of the decayed IDF and the IDFs of the windows (``weights`` in that order; equal by default)."""
     shares = list(weights) if weights is not None else [1.0] * (len(window_days) + 1)
     if len(shares) != len(window_days) + 1 or min(shares) < 0 or not sum(shares):
         raise UsageError(f"weights needs {len(window_days) + 1} numbers, none negative and not all 0")
@@ -111,11 +111,10 @@ def detect_trending_tokens(
     as_of: Date | None = None,
     config: TemporalConfig | None = None,
 ) -> list[TrendingToken]:
-    """Tokens of the last ``recent_days`` days that are more frequent than before, strongest first, with their boosts.
+    """Tokens that are significantly more frequent in the last ``recent_days`` days than before, by falling surprise.
 
-    Log-odds with an informative prior and Benjamini-Hochberg, as `pipeline.temporal.trending` says; floors and
-    strengths come from ``config`` (section ``temporal``; without it its defaults, but with boosts). Empty when there is
-    no past.
+    The test is that of `pipeline.temporal.trending`. Thresholds and boosts come from ``config`` (section ``temporal``;
+    its defaults with boosts on). Empty where there are no earlier documents.
     """
     if recent_days < 1:
         raise UsageError(f"recent_days is {recent_days}: it must be 1 or more")
@@ -125,7 +124,7 @@ def detect_trending_tokens(
     scores = score(comparison, config)
     first = corpus.day - (recent_days - 1) * ONE_DAY
     past_ids = {int(i) for d, c in corpus.by_day.items() if d < first for i in c.ids}
-    found = [
+    tokens = [
         TrendingToken(
             corpus.names[int(scores.ids[i])],
             float(scores.z[i]),
@@ -139,7 +138,7 @@ def detect_trending_tokens(
         )
         for i in np.flatnonzero(scores.passed)
     ]
-    return sorted(found, key=lambda t: (-t.surprise, t.token))
+    return sorted(tokens, key=lambda t: (-t.surprise, t.token))
 
 
 def analyze_token_frequency_over_time(
@@ -149,21 +148,21 @@ def analyze_token_frequency_over_time(
     *,
     tokenizer: Tokenizer | None = None,
 ) -> list[SeriesRow]:
-    """A row for each token and each day with documents, by token in the order given, then day."""
+    """A row for each token and each day with documents, ordered by token (as given), then day."""
     corpus = _count(documents, dates, tokenizer, None)
     ids = {name: id_ for id_, name in enumerate(corpus.names)}
     rows = []
     for token in dict.fromkeys(tokens):
         id_ = np.array([ids.get(token, -1)], np.int64)
         for day, counts in sorted(corpus.by_day.items()):
-            had = int(counts.at(id_)[0])
-            rows.append(SeriesRow(token, day, had, had, min(had, 1), counts.n_stories, had / counts.n_stories))
+            df = int(counts.at(id_)[0])
+            rows.append(SeriesRow(token, day, df, df, min(df, 1), counts.n_stories, df / counts.n_stories))
     return rows
 
 
 # ---------------------------------------------------------------- counting in memory
 @dataclass(frozen=True, slots=True)
-class _One:
+class _Document:
     story_id: int
     outlet: str = ""
 
@@ -195,26 +194,26 @@ def _count(
     day = _day(as_of) if as_of is not None else max(days, default=dt.date(1970, 1, 1))
     kept = [(d, document) for d, document in zip(days, documents, strict=True) if d <= day]
     terms = _terms([document for _, document in kept], tokenizer)
-    names = sorted({str(term) for had in terms for term in had.terms})
+    names = sorted({str(term) for document in terms for term in document.terms})
     ids = {name: id_ for id_, name in enumerate(names)}
     grouped: dict[dt.date, list[Terms]] = defaultdict(list)
-    for (d, _), had in zip(kept, terms, strict=True):
-        grouped[d].append(Terms(frozenset(ids[str(term)] for term in had.terms), had.occurrences, had.spaces))
-    by_day = {d: tally([_One(n) for n in range(len(all_))], all_)[0] for d, all_ in grouped.items()}
+    for (d, _), own in zip(kept, terms, strict=True):
+        grouped[d].append(Terms(frozenset(ids[str(term)] for term in own.terms), own.occurrences, own.spaces))
+    by_day = {d: tally([_Document(n) for n in range(len(all_))], all_)[0] for d, all_ in grouped.items()}
     return _Corpus(day, names, by_day)
 
 
 def _terms(documents: Sequence[Document], tokenizer: Tokenizer | None) -> list[Terms]:
     texts = [document for document in documents if isinstance(document, str)]
     analysed = iter(word_terms(texts)) if tokenizer is None else None
-    found = []
+    terms = []
     for document in documents:
         if isinstance(document, str) and analysed is not None:
-            found.append(next(analysed))
+            terms.append(next(analysed))
             continue
         tokens = list(tokenizer(document)) if isinstance(document, str) and tokenizer else list(document)
-        found.append(Terms(frozenset(tokens), len(tokens), len(tokens)))
-    return found
+        terms.append(Terms(frozenset(tokens), len(tokens), len(tokens)))
+    return terms
 
 
 def _day(date: Date) -> dt.date:

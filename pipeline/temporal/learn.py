@@ -1,4 +1,4 @@
-"""Statistics of an as-of: IDF of every token, trends and drift; a pure function of the counts known by then."""
+"""Statistics of an as-of: IDF of every token, trends and drift; a pure function of the counts known by it."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from pipeline.store.packed import digest
 from pipeline.temporal import drift
 from pipeline.temporal.counting import readable_words, vocabularies
 from pipeline.temporal.idf import ONE_DAY, RunningSums, advance_to, ensemble_idf, smoothed_idf
-from pipeline.temporal.trend_evidence import describe
+from pipeline.temporal.trend_evidence import trends_with_evidence
 from pipeline.temporal.trending import LENGTHS, compare, score
 
 if TYPE_CHECKING:
     from pipeline.context import Context
 
-_KEEP_DAYS = 8  # days whose running sums are all kept: late articles are mostly days late
-_EVERY = 32  # of older days one in so many is kept
-_LAYOUT = 2  # of kept running sums: others are not read
+_KEEP_DAYS = 8  # newest days whose running sums are all stored: late articles are mostly a few days late
+_EVERY = 32  # of older days, one in 32 is stored
+_LAYOUT = 2  # version of the stored running sums: others are not read
 _NOT_COUNTED = "nothing has been counted yet: run `garam learn` or the counting task first"
 
 
 def learn_statistics(ctx: Context, as_of: AsOf) -> int:
-    """The id of the statistics of ``as_of``: computed once, the same bits whenever it is computed.
+    """The id of the statistics of ``as_of``; computed where they do not exist yet, deterministically.
 
-    Costs the new day's counts, the days that leave the windows, and the bounded past that trends compare with.
-    Raises UsageError for a day or ``known_by`` in the future, RefusedError without a base or before anything is
-    counted. An as-of without articles has statistics that say so in their summary.
+    Reads the counts of the new day, of the days that leave the windows, and of the bounded past that trends are
+    compared with. Raises UsageError for a day or ``known_by`` in the future, RefusedError without a base or before
+    anything is counted. Statistics without articles have a note in their summary.
     """
     with ctx.store.begin() as conn:
-        # What is being written right now is stamped before this instant: wait for it, or a rerun would see more.
+        # Waits for running transactions, whose rows have earlier time stamps: otherwise a rerun could see more rows.
         now = settle(conn)
     if as_of.known_by > now:
         raise UsageError(f"known_by {as_of.known_by.isoformat()} is in the future: nobody knows yet what will be known")
@@ -53,9 +53,9 @@ def learn_statistics(ctx: Context, as_of: AsOf) -> int:
     config_hash = ctx.config.hash_of("temporal")
     token, word = usable_versions(ctx)
     with ctx.store.begin() as conn:
-        known = statistics.find(conn, as_of, token.id, word.id, config_hash)
-    if known is not None:
-        return known
+        existing = statistics.find(conn, as_of, token.id, word.id, config_hash)
+    if existing is not None:
+        return existing
     vocabulary = _vocabulary_size(ctx, token.key)
     with ctx.store.lock(f"garam.learn.{token.id}.{word.id}"), ctx.store.begin() as conn:
         computed = compute(conn, as_of, token, word, vocabulary, config)
@@ -65,14 +65,14 @@ def learn_statistics(ctx: Context, as_of: AsOf) -> int:
 
 
 def usable_versions(ctx: Context) -> tuple[CountingVersion, CountingVersion]:
-    """The token and the word level's counting version to read: ready, and of the newest vocabulary and analyser."""
-    known = vocabularies(ctx)
+    """The counting versions of tokens and words to read: complete, and of the newest vocabulary and analyser."""
+    counted = vocabularies(ctx)
     with ctx.store.begin() as conn:
-        token = [v for v in store.versions(conn, "token") if v.ready_at and v.key in known]
+        token = [v for v in store.versions(conn, "token") if v.ready_at and v.key in counted]
         word = readable_words(conn)
     if not token or word is None:
         raise RefusedError(_NOT_COUNTED)
-    order = list(known)
+    order = list(counted)
     return min(token, key=lambda v: order.index(v.key)), word
 
 
@@ -89,11 +89,11 @@ def compute(
     tokens = running_sums(conn, token, as_of, config.decay_factor, windows)
     words = running_sums(conn, word, as_of, None, ())
 
-    by_day = read_back(conn, word, as_of, config)
+    by_day = read_word_days(conn, word, as_of, config)
     comparison = compare(by_day, as_of.day, config)
     scores = score(comparison, config)
     start = as_of.day - (comparison.length - 1) * ONE_DAY
-    trends = describe(conn, as_of, word.id, comparison, scores, words, start, config)
+    trends = trends_with_evidence(conn, as_of, word.id, comparison, scores, words, start, config)
 
     reach = max(drift.reach(config), comparison.length)
     token_days = dict(store.read_days(conn, token.id, as_of.day - reach * ONE_DAY, as_of.day, as_of.known_by))
@@ -132,7 +132,7 @@ def compute(
 
 
 def idf_arrays(tokens: RunningSums, vocabulary: int, config: TemporalConfig) -> dict[str, NDArray[Any]]:
-    """The IDF of every token of the vocabulary, also of those never seen, and what it was made of."""
+    """Arrays (V,) over the whole vocabulary: the IDFs and the document frequencies they are computed from."""
     dense = tokens.dense(vocabulary)
     temporal = smoothed_idf(dense["decayed"], tokens.n_decayed)
     windowed = [smoothed_idf(df, n) for df, n in zip(dense["window"], tokens.n_window, strict=True)]
@@ -148,15 +148,20 @@ def idf_arrays(tokens: RunningSums, vocabulary: int, config: TemporalConfig) -> 
 def running_sums(
     conn: Connection, version: CountingVersion, as_of: AsOf, decay: float | None, windows: tuple[int, ...]
 ) -> RunningSums:
-    """Running sums up to the as-of's day, from the nearest kept ones that agree with what was known; kept again."""
+    """Running sums up to the day of the as-of, advanced from the nearest stored ones; stored again.
+
+    Stored sums are used only where they agree with what the as-of knows.
+    """
     key = content_hash([_LAYOUT, decay, windows])[:16]
     oldest = store.first_day(conn, version.id)
     if oldest is None or oldest > as_of.day:
         return RunningSums(decay, windows, as_of.day)
-    kept = store.nearest_sums(conn, version.id, key, as_of.day, as_of.known_by)
-    sums = RunningSums.from_bytes(kept[1], decay, windows) if kept else RunningSums(decay, windows, oldest - ONE_DAY)
+    stored = store.nearest_sums(conn, version.id, key, as_of.day, as_of.known_by)
+    sums = (
+        RunningSums.from_bytes(stored[1], decay, windows) if stored else RunningSums(decay, windows, oldest - ONE_DAY)
+    )
 
-    def keep(at: RunningSums) -> None:
+    def store_sums(at: RunningSums) -> None:
         assert at.day is not None
         age = (as_of.day - at.day).days
         if age == 0 or (age <= 400 and at.day.toordinal() % _EVERY == 0):
@@ -164,29 +169,31 @@ def running_sums(
 
     if sums.day != as_of.day:
         assert sums.day is not None
-        # Steps that end at multiples of _EVERY, so that what is kept on the way is what pruning keeps.
+        # Steps end at multiples of _EVERY, so that the sums stored on the way are those that pruning keeps.
         first_stop = min(sums.day + (-sums.day.toordinal() % _EVERY) * ONE_DAY, as_of.day)
 
         def read(first: dt.date, last: dt.date) -> dict[dt.date, Counts]:
             return dict(store.read_days(conn, version.id, first, last, as_of.known_by))
 
-        advance_to(sums, first_stop, read, after=keep)
-        advance_to(sums, as_of.day, read, step=_EVERY, after=keep)
+        advance_to(sums, first_stop, read, after=store_sums)
+        advance_to(sums, as_of.day, read, step=_EVERY, after=store_sums)
         store.prune_sums(conn, version.id, key, as_of.day, keep_days=_KEEP_DAYS, every=_EVERY)
     return sums
 
 
-def read_back(conn: Connection, word: CountingVersion, as_of: AsOf, config: TemporalConfig) -> dict[dt.date, Counts]:
-    """Days of words back from the as-of's: what can be recent, and a past that is long or rich enough."""
+def read_word_days(
+    conn: Connection, word: CountingVersion, as_of: AsOf, config: TemporalConfig
+) -> dict[dt.date, Counts]:
+    """Word counts of the recent days, and of a past before them with enough days or articles."""
     longest = max(*LENGTHS, config.recent_days)
     furthest = as_of.day - (longest + config.past_days) * ONE_DAY
     least = as_of.day - (longest + config.past_days_least) * ONE_DAY
-    had, first = 0, furthest
+    articles_read, first = 0, furthest
     for day, articles, _ in reversed(store.totals(conn, word.id, furthest, as_of.day, as_of.known_by)):
-        if day < least and had >= config.past_articles:
+        if day < least and articles_read >= config.past_articles:
             first = day + ONE_DAY
             break
-        had += articles
+        articles_read += articles
     return dict(store.read_days(conn, word.id, first, as_of.day, as_of.known_by))
 
 
@@ -198,13 +205,13 @@ def _vocabulary_size(ctx: Context, vocabulary_hash: str) -> int:
 
 
 def _numbers(evidence: dict[str, Any]) -> dict[str, Any]:
-    # Titles are read from the articles, which can be removed later: they explain the numbers and are none of them.
+    # Titles of articles can be removed later, so they are left out of the content hash.
     return {key: value for key, value in evidence.items() if key not in ("examples", "sentence")}
 
 
 def _note(n_articles: int, recent: int, past: int, as_of: AsOf) -> str:
     if not n_articles:
-        return f"no article of {as_of} has been counted: nothing is known of that time"
+        return f"no article of {as_of} has been counted: there is nothing to compute"
     if not recent:
         return f"no article in the days up to {as_of.day}: there can be no trend"
     if not past:

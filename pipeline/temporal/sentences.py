@@ -1,6 +1,6 @@
-"""What a trend says of itself, as a sentence in English or Korean.
+"""Descriptions of trends as sentences in English and Korean.
 
-The Korean puts no particle after a word that varies, so that none can be wrong (`최가온이`, `KDX가`).
+The Korean sentence has no particle after a variable word, because its form depends on the word (`최가온이`, `KDX가`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pipeline.store.statistics import Trend
 
 
 def english(word: str, evidence: dict[str, Any], is_new: bool) -> str:
-    """How often, since when, against what, and why there is no boost."""
+    """Frequencies now and before, the burst, and why there is no boost."""
     days, outlets = evidence["days"], evidence["outlets"]
     when = "the last day" if days == 1 else f"the last {days} days"
     text = f"{word}: {evidence['stories']} of {evidence['of_stories']} stories of {when} from {outlets} outlet"

@@ -1,4 +1,4 @@
-"""What a trend says of itself: how often, since when, where, with titles to read, and the boost that follows."""
+"""Evidence of trends: frequencies, bursts, outlets, example titles, and the boost."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pipeline.temporal.grouping import Entry, group
 from pipeline.temporal.idf import RunningSums
 from pipeline.temporal.trending import Comparison, Scores, boost_of, last_burst
 
-_GROUPED = 5  # times max_trends that are grouped: what is far below the last shown is left out first
-_DETAILS = 5  # parts and phrases named with a trend
+_GROUPED = 5  # times max_trends: the number of words that are grouped
+_DETAILS = 5  # parts and phrases that are stored with a trend, at most
 
 
-def describe(
+def trends_with_evidence(
     conn: Connection,
     as_of: AsOf,
     version_id: int,
@@ -36,14 +36,14 @@ def describe(
     start: dt.date,
     config: TemporalConfig,
 ) -> list[Trend]:
-    """The trends of an as-of with their evidence, strongest first, at most ``max_trends``."""
+    """The trends of an as-of with their evidence, by falling surprise, at most ``max_trends``."""
     passed = np.flatnonzero(scores.passed)
     passed = passed[np.lexsort((scores.ids[passed], -scores.surprise[passed]))][: _GROUPED * config.max_trends]
     if not len(passed):
         return []
     names = store.words_of(conn, scores.ids[passed].tolist())
     at = {names[int(scores.ids[index])]: int(index) for index in passed}
-    for word in attributes(conn, version_id, at, comparison):
+    for word in derived_attributes(conn, version_id, at, comparison):
         del at[word]
     scale = comparison.recent.n_stories / comparison.past.n_stories
     entries = group(
@@ -54,11 +54,11 @@ def describe(
         {word: config.min_lift * float(scores.past[index]) * scale for word, index in at.items()},
     )[: config.max_trends]
     heads = statistics.heads(conn, as_of, start)
-    # Read by itself: a large crawl compares with a past that is rich long before it is a year old.
+    # Read separately: the past that a large crawl is compared with may be much shorter than a year.
     reach = calendar.days_a_year_ago(comparison.recent_days)
-    then = [counts for _, counts in store.read_days(conn, version_id, *reach, as_of.known_by)]
+    year_ago = [counts for _, counts in store.read_days(conn, version_id, *reach, as_of.known_by)]
     return [
-        _trend(rank, entry, at[entry.word], comparison, scores, seen, start, heads, then, config)
+        _trend(rank, entry, at[entry.word], comparison, scores, seen, start, heads, year_ago, config)
         for rank, entry in enumerate(entries, 1)
     ]
 
@@ -72,7 +72,7 @@ def _trend(
     seen: RunningSums,
     start: dt.date,
     heads: Sequence[Head],
-    then: Collection[Counts],
+    year_ago: Collection[Counts],
     config: TemporalConfig,
 ) -> Trend:
     id_ = np.array([scores.ids[index]], np.int64)
@@ -81,14 +81,14 @@ def _trend(
     by_day = [(int(comparison.by_day[day].at(id_)[0]), comparison.by_day[day].n_stories) for day in days]
     y1, y2 = int(scores.recent[index]), int(scores.past[index])
     usual = (y2 + 0.5) / (past.n_stories + 1)
-    burst = last_burst([had for had, _ in by_day], [stories for _, stories in by_day], usual=usual)
-    # A burst counts as lasting while it reaches into the recent days: a single day without the word ends a state.
+    burst = last_burst([df for df, _ in by_day], [stories for _, stories in by_day], usual=usual)
+    # A burst is still active where it reaches into the recent days: a single day without the word may end the state.
     since = days[burst[0]] if burst is not None and days[burst[1]] >= start else None
     first = dt.date.fromordinal(int(store.look_up(seen.ids, seen.first, id_)[0]))
-    ago = calendar.year_ago(int(id_[0]), then)
+    ago = calendar.year_ago(int(id_[0]), year_ago)
     by_calendar = calendar.explanation(entry.word, ago, y1 / recent.n_stories)
     strength = float(scores.surprise[index])
-    # What has been trending for longer than the recent days begins to fade.
+    # Boosts of words that have been trending for longer than the recent days decay.
     age = (start - (since or start)).days
     is_new = first >= start
     evidence: dict[str, Any] = {
@@ -114,35 +114,36 @@ def _trend(
     return Trend(rank, entry.word, float(scores.z[index]), float(scores.q[index]), boost, is_new, evidence)
 
 
-def attributes(conn: Connection, version_id: int, words: Collection[str], comparison: Comparison) -> list[str]:
-    """Words that only qualify others (`상식적` of `상식`): a noun with -적, whose noun is counted wherever it is."""
+def derived_attributes(conn: Connection, version_id: int, words: Collection[str], comparison: Comparison) -> list[str]:
+    """Nouns with the suffix -적 (`상식적`) whose stem (`상식`) is at least as frequent: the stem stands for them."""
     stems = {word: word[:-1] for word in words if len(word) > 2 and word.endswith("적") and " " not in word}
     ids = store.word_ids(conn, version_id, [*stems, *stems.values()]) if stems else {}
 
-    def told(word: str) -> int:
+    def articles(word: str) -> int:
         return int(comparison.recent.at(np.array([ids[word]], np.int64), "articles")[0]) if word in ids else 0
 
-    return [word for word, stem in stems.items() if told(stem) >= told(word)]
+    return [word for word, stem in stems.items() if articles(stem) >= articles(word)]
 
 
 def _examples(word: str, heads: Sequence[Head], wanted: int) -> list[dict[str, Any]]:
-    """Titles with the word, newest day first, one a story; then titles of articles whose text begins with it."""
-    says = _finder(word)
-    in_title = (head for head in heads if says(head.title))
-    in_opening = (head for head in heads if says(head.opening))
-    found: dict[int, Head] = {}
+    """Example articles, one a story, newest first: with the word in the title, then in the opening of the text."""
+    contains = _matcher(word)
+    in_title = (head for head in heads if contains(head.title))
+    in_opening = (head for head in heads if contains(head.opening))
+    by_story: dict[int, Head] = {}
     for head in itertools.chain(in_title, in_opening):
-        if len(found) >= wanted:
+        if len(by_story) >= wanted:
             break
-        found.setdefault(head.story, head)
+        by_story.setdefault(head.story, head)
     return [
         {"article_id": head.article_id, "title": head.title, "day": head.day.isoformat(), "outlet": head.outlet}
-        for head in found.values()
+        for head in by_story.values()
     ]
 
 
-def _finder(word: str) -> Callable[[str], bool]:
-    """Whether a text says the word, hyphens, spaces and case aside; Latin letters and digits stand alone (KR, KKR)."""
+def _matcher(word: str) -> Callable[[str], bool]:
+    """A predicate: does a text contain the word? Hyphens, spaces and case are ignored; ASCII words match whole words
+    only (KR, not KKR)."""
     edge = "(?<![A-Z0-9]){}(?![A-Z0-9])" if word.isascii() else "{}"
     pattern = re.compile(edge.format("[- ]?".join(map(re.escape, word.replace(" ", "").replace("-", "")))))
     return lambda text: pattern.search(text.upper()) is not None

@@ -1,18 +1,18 @@
-"""Trending words: what recent stories mention more often than the past would let one expect.
+"""Trending words: words that are significantly more frequent in recent stories than before.
 
 delta = ln[(y1 + a) / (n1 + a0 - y1 - a)] - ln[(y2 + a) / (n2 + a0 - y2 - a)], z = delta / sqrt(1/(y1+a) + 1/(y2+a)):
 log-odds with an informative Dirichlet prior (Monroe, Colaresi, Quinn 2008), where y of n stories mention the word,
-1 is recent, 2 is past, and the prior is a word's share of everything, as strong as the recent stories themselves:
+1 is recent, 2 is past, and the prior is the share of the word in all stories, with the weight of the recent stories:
 a = a0 * (y1 + y2) / (n1 + n2 + 1) with a0 = ``prior_share`` * n1.
 
-What is tested and ranked is *surprise*, the root of twice the log-likelihood ratio of "changed" over "did not change"
-(Dunning 1993). z cannot be: its variance is that of the past's few mentions (Hauck and Donner 1977), so a word that the
-past does not have at all could never pass. `코로나19`, in 27 of 82 and 1 of 1,076 presidential speeches, is 18th by z
-with a weak prior and 1st by surprise.
+The test and the ranking use *surprise*, the signed root of the log-likelihood ratio statistic (Dunning 1993), instead
+of z. The variance of z is dominated by the few past mentions (Hauck and Donner 1977), so a word without past mentions
+could never be significant. `코로나19`, in 27 of 82 recent and 1 of 1,076 past presidential speeches, is 18th by z with
+a weak prior and 1st by surprise.
 
-News is not drawn from an urn: some words swing from day to day by themselves. Surprise is divided by the root of the
-word's *dispersion*, the variance of its counts over the past days relative to chance (quasi-likelihood, McCullagh and
-Nelder 1989), without the day that differs most, which may be an event of its own.
+News counts are overdispersed: the frequency of some words varies much from day to day. Surprise is divided by the root
+of the *dispersion* of the word, the variance of its past daily counts relative to the binomial one (quasi-likelihood,
+McCullagh and Nelder 1989). The day with the largest deviation is left out, as it may be an event of its own.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from pipeline.temporal.idf import ONE_DAY, Floats
 
 LENGTHS = (1, 3, 7, 14)  # days; `recent_days` is the longest
 _SAME_WEEKDAYS = 4  # days of the past that each weekday needs before only the same weekdays are compared
-_STRAY = 0.1  # of the richest past day's stories: a day with less was before the crawl began
-_CALM = 5.0  # stories' worth of belief that a word's counts vary by chance only
+_STRAY = 0.1  # share of the stories of the richest past day: days with fewer are from before the crawl began
+_PRIOR_STORIES = 5.0  # weight of the prior of no overdispersion, in stories
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The recent days and the past ones they are compared with: days, their counts together, each day's counts."""
+    """The recent and the past days that are compared, with their total and daily counts."""
 
     recent_days: list[dt.date]
     past_days: list[dt.date]
@@ -50,7 +50,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of every term of the family that was tested together, by ascending id (arrays of one shape)."""
+    """Test results of all terms of the family, by ascending term id (arrays of one shape)."""
 
     ids: Ids
     recent: Ids  # y1
@@ -61,15 +61,16 @@ class Scores:
     q: Floats
     lift: Floats
     outlets: Ids
-    passed: NDArray[np.bool_]  # a trend: floors and false-discovery control hold
+    passed: NDArray[np.bool_]  # a trend: above the thresholds and significant after false discovery control
 
 
 def compare(
     by_day: Mapping[dt.date, Counts], day: dt.date, config: TemporalConfig, length: int | None = None
 ) -> Comparison:
-    """Choose the recent days up to ``day`` and the past before them from the days that have counts.
+    """Select the recent days up to ``day`` and the past days before them.
 
-    Without ``length`` the shortest stretch with ``trend_stories`` stories is recent, else ``recent_days`` days.
+    ``length`` is the number of recent days; by default the smallest of `LENGTHS` with ``trend_stories`` stories, else
+    ``recent_days``.
     """
     if length is None:
         length = config.recent_days
@@ -84,11 +85,13 @@ def compare(
     same = False
     if length < 7 and recent:
         weekdays = {d.weekday() for d in recent}
-        # Days before the crawl began hold a few stray stories each: they are no past to compare with.
+        # Days before the crawl began have a few stray stories each and are left out.
         least = _STRAY * max((by_day[d].n_stories for d in past), default=0)
         alike = [d for d in past if d.weekday() in weekdays and by_day[d].n_stories >= least]
-        told, now = (sum(by_day[d].n_stories for d in days) for days in (alike, recent))
-        if told >= 2 * now and all(sum(d.weekday() == w for d in alike) >= _SAME_WEEKDAYS for w in weekdays):
+        past_stories, recent_stories = (sum(by_day[d].n_stories for d in days) for days in (alike, recent))
+        if past_stories >= 2 * recent_stories and all(
+            sum(d.weekday() == w for d in alike) >= _SAME_WEEKDAYS for w in weekdays
+        ):
             past, same = alike, True
     return Comparison(
         recent,
@@ -102,11 +105,12 @@ def compare(
 
 
 def score(comparison: Comparison, config: TemporalConfig) -> Scores:
-    """Score every term; empty when there is no past or nothing recent.
+    """Test every term; empty where there are no recent or no past stories.
 
-    The p-value is the larger of the normal one of surprise and the exact one of a binomial split of y1 + y2 stories
-    (the normal one is too hopeful about rare words). The family of Benjamini-Hochberg is chosen by y1 + y2, which under
-    "no change" says nothing about the split; the floors on recent stories, outlets and lift then only take away.
+    The p-value is the larger of that of surprise (normal approximation) and that of the exact binomial test of the
+    split of y1 + y2 stories, because the approximation is anticonservative for rare words. The Benjamini-Hochberg
+    family is selected by y1 + y2, which is independent of the split under the null hypothesis. The thresholds on recent
+    stories, outlets and lift only remove terms afterwards.
     """
     recent, past = comparison.recent, comparison.past
     none = np.zeros(0, np.int64)
@@ -124,14 +128,14 @@ def score(comparison: Comparison, config: TemporalConfig) -> Scores:
     strength = strength / np.sqrt(dispersion(ids, y2, comparison))
     exact = binom.sf(y1 - 1, y1 + y2, recent.n_stories / (recent.n_stories + past.n_stories))
     p = np.maximum(norm.sf(strength), exact)
-    # Half a story keeps the ratio finite for words the past does not have.
+    # Half a story keeps the ratio finite for words without past stories.
     lift = ((y1 + 0.5) / (recent.n_stories + 1)) / ((y2 + 0.5) / (past.n_stories + 1))
     outlets = bits_set(recent.outlets_at(ids)).astype(np.int64)
     possible = min(config.min_outlets, recent.all_outlets.bit_count())
-    floors = (y1 >= config.min_stories) & (outlets >= possible) & (lift >= config.min_lift) & (delta > 0)
-    p = np.where(floors, p, 1.0)
+    above = (y1 >= config.min_stories) & (outlets >= possible) & (lift >= config.min_lift) & (delta > 0)
+    p = np.where(above, p, 1.0)
     q = benjamini_hochberg(p)
-    return Scores(ids, y1, y2, z, strength, p, q, lift, outlets, floors & (q <= config.false_discovery_rate))
+    return Scores(ids, y1, y2, z, strength, p, q, lift, outlets, above & (q <= config.false_discovery_rate))
 
 
 def log_odds(y1: Ids, y2: Ids, n1: float, n2: float, prior: float) -> tuple[Floats, Floats]:
@@ -156,10 +160,10 @@ def surprise(y1: Ids, y2: Ids, n1: int, n2: int) -> Floats:
 
 
 def dispersion(ids: Ids, y2: Ids, comparison: Comparison) -> Floats:
-    """At least 1: how much more than chance the daily counts of ``ids`` vary over the past days (shape of ``ids``).
+    """Overdispersion of the past daily counts of ``ids`` relative to the binomial distribution, at least 1.
 
-    (k + sum of squared deviations) / (k + sum of binomial variances), both without the day of the largest deviation;
-    k = 5 stories hold rare words near 1.
+    (k + sum of squared deviations) / (k + sum of binomial variances), both without the day of the largest deviation.
+    k = 5 stories shrinks rare words towards 1.
     """
     share = y2 / max(comparison.past.n_stories, 1)
     moved, usual = np.zeros(len(ids)), np.zeros(len(ids))
@@ -171,7 +175,7 @@ def dispersion(ids: Ids, y2: Ids, comparison: Comparison) -> Floats:
         moved, usual = moved + deviation, usual + variance
         larger = deviation > most
         most, most_usual = np.where(larger, deviation, most), np.where(larger, variance, most_usual)
-    return np.maximum((_CALM + moved - most) / (_CALM + usual - most_usual), 1.0)
+    return np.maximum((_PRIOR_STORIES + moved - most) / (_PRIOR_STORIES + usual - most_usual), 1.0)
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
@@ -193,11 +197,11 @@ def last_burst(
     scale: float = 2.0,
     gamma: float = 1.0,
 ) -> tuple[int, int] | None:
-    """The first and the last day (indices) of the newest burst, or None: Kleinberg's two states (2002), batched.
+    """First and last day (indices) of the newest burst, or None: the batched two-state automaton of Kleinberg (2002).
 
-    State 0 mentions the word in the overall share of stories, or the ``usual`` share where that is less (a short
-    history is mostly burst), state 1 in ``scale`` times that; going up costs gamma * ln(number of days); the cheapest
-    sequence of states wins.
+    In state 0 the word is mentioned in its overall share of stories, or the ``usual`` share where that is smaller (a
+    short history may be mostly burst); in state 1 in ``scale`` times that. Entering state 1 costs gamma * ln(days). The
+    state sequence of least cost is found by dynamic programming.
     """
     hits, stories = np.asarray(counted, np.float64), np.asarray(totals, np.float64)
     if not len(hits) or not hits.sum() or not stories.sum():
@@ -226,7 +230,7 @@ def last_burst(
 
 
 def boost_of(strength: float, days_in_burst: int, config: TemporalConfig) -> float:
-    """A trending word's factor: 1 to ``boost_max``, rising with surprise, halving as its burst ages; 1 when off."""
+    """The boost of a trending word, 1 to ``boost_max``: grows with surprise, decays with the age of its burst."""
     if not config.boosts or strength <= 0:
         return 1.0
     height = (config.boost_max - 1.0) * (1.0 - float(np.exp(-strength / config.boost_surprise)))

@@ -1,4 +1,4 @@
-"""Why a token of a query weighs what it weighs on a day: every factor of the formula, from what is stored."""
+"""Explains the weight of a query token on a day: every factor of the formula, from stored data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IdfPart:
-    """One IDF of the ensemble: its share (of 1), in how many of how many stories the token is (decayed: weighed)."""
+    """One IDF of the ensemble: its share of the mean, and the document frequency and collection size (in stories) that
+    it was computed from; both are decayed sums for the decayed IDF."""
 
     name: str
     share: float
@@ -35,9 +36,9 @@ class IdfPart:
 
 @dataclass(frozen=True, slots=True)
 class TokenWeight:
-    """What a token of ``word`` weighs: idf * boost / scale within the bounds, 0 when it never fires.
+    """The weight of a token of ``word``: idf * boost / scale, clipped to the bounds; 0 where it is blocked.
 
-    ``because`` names the trends that boost it ({word, boost, share}); ``sentence`` says it all.
+    ``because`` are the trends that boost it ({word, boost, share}); ``sentence`` is the explanation as text.
     """
 
     word: str
@@ -53,10 +54,10 @@ class TokenWeight:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedWeights:
-    """The query weights of a day: which version they are, and the weights of the tokens that were asked about.
+    """The query weights of a day: their version, and explanations for the requested tokens.
 
-    ``verdict`` is the weights' gate's sentence; ``scale`` the mean of idf * boost over the ``in_use`` tokens, which
-    makes the mean weight 1 on every day.
+    ``verdict`` is the reason given by the gate for query weights. ``scale`` is the mean of idf * boost over the
+    ``in_use`` tokens; dividing by it makes the mean weight 1 on every day.
     """
 
     id: int
@@ -77,10 +78,10 @@ class ExplainedWeights:
 def explain_weights(
     ctx: Context, day: dt.date, words: Sequence[str] = (), known_by: dt.datetime | None = None
 ) -> ExplainedWeights:
-    """The newest query weights of ``day`` (of statistics known by then), and why the tokens of ``words`` weigh so.
+    """Explain the newest query weights of ``day`` (from statistics known by ``known_by``) for the tokens of ``words``.
 
-    A word is cut as a query is; a token can be named as the vocabulary writes it (``##들``). Raises UsageError for a
-    day in the future or without weights, RefusedError when the vocabulary's tokenizer is gone.
+    A word is tokenized like a query; a token can also be given as it is in the vocabulary. Raises UsageError for a day
+    in the future or without weights, RefusedError where no model with the vocabulary is left.
     """
     if day > today():
         raise UsageError(f"{day} is in the future: it has no query weights yet")
@@ -89,22 +90,24 @@ def explain_weights(
         if row is None:
             raise UsageError(f"there are no query weights of {day}: run `garam learn --day {day}`")
         learned = statistics.get(conn, row.statistics_id)
-        having = [m.artifact for m in models.all_models(conn) if m.vocabulary_hash == row.vocabulary_hash]
+        artifacts = [m.artifact for m in models.all_models(conn) if m.vocabulary_hash == row.vocabulary_hash]
     folder = ctx.artifacts.get(row.artifact)
     weights = np.load(folder / "weights.npy")
-    said = json.loads((folder / "explain.json").read_text(encoding="utf-8"))
-    boosted = {int(entry["id"]): entry for entry in said["boosted"]}
+    explained = json.loads((folder / "explain.json").read_text(encoding="utf-8"))
+    boosted = {int(entry["id"]): entry for entry in explained["boosted"]}
     tokens = []
     if words:
-        tokenizer = _tokenizer(ctx, having)
+        tokenizer = _tokenizer(ctx, artifacts)
         config = ctx.config.temporal
-        # Statistics of before this was kept with them: the configuration of now is the best guess.
-        made = {"window_days": config.window_days, "shares": config.ensemble_weights} | learned.summary
+        # Old statistics do not hold these settings: the current configuration is the best guess.
+        settings = {"window_days": config.window_days, "shares": config.ensemble_weights} | learned.summary
         for word in words:
             for id_ in _ids(tokenizer, word):
                 name = tokenizer.id_to_token(id_) or ""
                 tokens.append(
-                    _explain(word, name, id_, float(weights[id_]), learned.arrays, made, said, boosted.get(id_))
+                    _explain(
+                        word, name, id_, float(weights[id_]), learned.arrays, settings, explained, boosted.get(id_)
+                    )
                 )
     return ExplainedWeights(
         row.id,
@@ -115,9 +118,9 @@ def explain_weights(
         row.content_hash,
         row.status,
         _verdict(row),
-        said["scale"],
-        said["in_use"],
-        said["blocked"],
+        explained["scale"],
+        explained["in_use"],
+        explained["blocked"],
         len(boosted),
         tokens,
     )
@@ -126,7 +129,7 @@ def explain_weights(
 def _tokenizer(ctx: Context, artifacts: Sequence[str]) -> Tokenizer:
     from tokenizers import Tokenizer
 
-    # Any model with the vocabulary will do: pruning may have taken the older ones.
+    # Any model with the vocabulary has the tokenizer; older ones may have been pruned.
     for artifact in artifacts:
         if ctx.artifacts.has(artifact):
             return Tokenizer.from_file(str(ctx.artifacts.get(artifact) / "tokenizer.json"))
@@ -146,22 +149,22 @@ def _explain(
     id_: int,
     weight: float,
     arrays: Mapping[str, NDArray[Any]],
-    made: Mapping[str, Any],
-    said: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    explained: Mapping[str, Any],
     boosted: Mapping[str, Any] | None,
 ) -> TokenWeight:
-    names = ["decayed", *(f"{days} days" for days in made["window_days"])]
+    names = ["decayed", *(f"{days} days" for days in settings["window_days"])]
     idfs = [arrays["temporal_idf"], *arrays["windowed_idf"]]
     counted = [arrays["decayed_df"], *arrays["window_df"]]
-    of = [made["decayed_stories"], *made["window_stories"]]
-    total = sum(made["shares"])
+    of = [settings["decayed_stories"], *settings["window_stories"]]
+    total = sum(settings["shares"])
     parts = [
         IdfPart(name, share / total, float(idf[id_]), float(df[id_]), float(n))
-        for name, share, idf, df, n in zip(names, made["shares"], idfs, counted, of, strict=True)
+        for name, share, idf, df, n in zip(names, settings["shares"], idfs, counted, of, strict=True)
     ]
     idf, boost = float(arrays["ensemble_idf"][id_]), float(boosted["boost"]) if boosted else 1.0
     because = boosted["because"] if boosted else []
-    sentence = _sentence(token, weight, idf, boost, parts, because, said)
+    sentence = _sentence(token, weight, idf, boost, parts, because, explained)
     return TokenWeight(word, token, id_, weight, idf, boost, parts, because, sentence)
 
 
@@ -172,16 +175,16 @@ def _sentence(
     boost: float,
     parts: Sequence[IdfPart],
     because: Sequence[dict[str, Any]],
-    said: Mapping[str, Any],
+    explained: Mapping[str, Any],
 ) -> str:
     if weight == 0:
-        return f"{token} never fires: special tokens, punctuation, hanja and what the vocabulary lacks weigh 0"
+        return f"{token} is blocked: special tokens, punctuation, hanja and unknown tokens weigh 0"
     text = f"{token} weighs {weight:.3f}: IDF {idf:.3f}"
     text += f" x boost {boost:.3f}" if because else ""
-    raw, (least, most) = idf * boost / said["scale"], said["bounds"]
-    text += f" / scale {said['scale']:.3f}"
+    raw, (least, most) = idf * boost / explained["scale"], explained["bounds"]
+    text += f" / scale {explained['scale']:.3f}"
     if not least <= raw <= most:
-        text += f", held to {weight:.3g}"
+        text += f", clipped to {weight:.3g}"
     text += "; IDF: " + ", ".join(_part(part) for part in parts if part.share)
     if because:
         first = because[0]
@@ -190,9 +193,9 @@ def _sentence(
 
 
 def _part(part: IdfPart) -> str:
-    digits = 1 if part.name == "decayed" else 0  # weighed stories are no whole number
-    seen = f"in {part.stories:,.{digits}f} of {part.of_stories:,.{digits}f} stories"
-    return f"{part.share:.0%} {part.name} {part.idf:.3f} ({seen})"
+    digits = 1 if part.name == "decayed" else 0  # decayed sums are no integers
+    frequency = f"in {part.stories:,.{digits}f} of {part.of_stories:,.{digits}f} stories"
+    return f"{part.share:.0%} {part.name} {part.idf:.3f} ({frequency})"
 
 
 def _verdict(row: QueryWeights) -> str:

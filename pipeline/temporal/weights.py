@@ -1,4 +1,4 @@
-"""Query weights: what a token of a query counts, ensemble IDF times a bounded trend boost."""
+"""Query weights of tokens: ensemble IDF times a bounded trend boost."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from pipeline.temporal.counting import vocabularies
 if TYPE_CHECKING:
     from pipeline.context import Context
 
-LARGEST = 64.0  # OpenSearch takes query weights in (0, 64]
+LARGEST = 64.0  # OpenSearch allows query weights in (0, 64]
 SMALLEST = 2.0**-10
 
 
 def make_query_weights(ctx: Context, statistics_id: int) -> int:
-    """The id of the query weights of these statistics: versioned, the same for the same statistics.
+    """Compute and store the query weights of the statistics, and return their id; deterministic.
 
-    The artifact (kind ``weights``) holds weights.npy, float32 (V,): 0 for blocked tokens, else in (0, 64], mean 1 over
-    the tokens in use; and explain.json, which says of every boosted token which words boost it and by how much.
+    The artifact (kind ``weights``) holds weights.npy, float32 (V,): 0 for blocked tokens, else in (0, 64], with mean 1
+    over the tokens in use; and explain.json, the boosts of tokens and the words they come from.
     """
     with ctx.store.begin() as conn:
         learned = statistics.get(conn, statistics_id)
@@ -84,10 +84,10 @@ def make_query_weights(ctx: Context, statistics_id: int) -> int:
 def token_boosts(
     trends: Sequence[tuple[Trend, Sequence[int]]], recent_df: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], dict[int, list[dict[str, Any]]]]:
-    """(V,) factors of at least 1, and for each boosted token the words that boost it, the strongest first.
+    """Boosts (V,) of at least 1, and for each boosted token the words that boost it, the strongest first.
 
-    A word's boost reaches its tokens in the share of their recent stories that the word accounts for: a piece that is
-    everywhere (`##들`) is not lifted by one word that happens to contain it. The largest of several words counts.
+    The boost of a word is scaled by the share of a token's recent stories that mention the word: a frequent subword
+    (`##들`) is hardly boosted by a single word that contains it. Of several words the largest boost counts.
     """
     boosts = np.ones(len(recent_df))
     causes: dict[int, list[dict[str, Any]]] = {}
@@ -106,7 +106,7 @@ def token_boosts(
 
 
 def in_use(arrays: dict[str, NDArray[Any]], blocked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tokens that may fire and occur in what the statistics remember, shape (V,)."""
+    """Tokens that are not blocked and occur in the statistics, bool (V,)."""
     return ~blocked & ((arrays["window_df"] > 0).any(axis=0) | (arrays["decayed_df"] >= 1e-3))
 
 
@@ -116,8 +116,8 @@ def combine(
     """(weights float32 (V,), scale): IDF x boost over scale, where scale makes the mean 1 over the tokens in use."""
     raw = arrays["ensemble_idf"] * boosts
     used = in_use(arrays, blocked)
-    everyone = used if used.any() else ~blocked
-    scale = float(raw[everyone].mean()) if everyone.any() else 1.0
+    averaged = used if used.any() else ~blocked
+    scale = float(raw[averaged].mean()) if averaged.any() else 1.0
     weights = np.clip(raw / scale, SMALLEST, LARGEST)
     weights[blocked] = 0.0
     return weights.astype(np.float32), scale

@@ -1,6 +1,6 @@
 """Runs jobs on the GPU worker: artifacts in, artifacts out. It needs neither the database nor the cluster.
 
-A job is an immutable artifact. Its work folder is named after it, so a killed job resumes from its intermediate results.
+A job is an immutable artifact. Its work folder is named after it, so a killed job resumes from what is there.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class JobResult:
 def run_job(artifacts: Artifacts, job: str, progress: Progress = silent) -> JobResult:
     """Run a job (see `pipeline.training.make_job`). A job that was completed here before returns its result at once.
 
-    A training encodes all texts without dense vectors, computes the sums of the new articles, learns the query table and
-    saves the model. The other kinds produce a base: a new one, a fine-tuned one, or one with more tokens. A second
+    A training encodes all texts without dense vectors, computes the sums of the new articles, learns the query table
+    and saves the model. The other kinds produce a base: a new one, a fine-tuned one, or one with more tokens. A second
     process that runs the same job waits for the first.
     """
     described = read_job(artifacts, job)

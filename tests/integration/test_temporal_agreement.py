@@ -41,7 +41,7 @@ from pipeline.temporal import (
     series,
 )
 from pipeline.temporal.counting import word_terms
-from pipeline.temporal.learn import read_back, usable_versions
+from pipeline.temporal.learn import read_word_days, usable_versions
 from pipeline.temporal.trending import compare, score
 from tests.temporal_data import open_context, put_base_folder
 
@@ -174,7 +174,7 @@ def test_trends_and_series_agree_three_ways(world):
     day, config = DAYS[0], ctx.config.temporal
     _, word = usable_versions(ctx)
     with ctx.store.begin() as conn:
-        comparison = compare(read_back(conn, word, AsOf(day, known[1]), config), day, config, 2)
+        comparison = compare(read_word_days(conn, word, AsOf(day, known[1]), config), day, config, 2)
         scores = score(comparison, config)
         names = store.words_of(conn, scores.ids[scores.passed].tolist())
     stored = {names[int(scores.ids[i])]: i for i in np.flatnonzero(scores.passed)}

@@ -243,7 +243,7 @@ def test_a_word_that_comes_becomes_a_trend_with_evidence_and_a_boost(context, mo
     assert lifted.because[0]["word"] == "확진자 증가"
     assert "boosted by 확진자 증가" in lifted.sentence
     assert (plain.boost, plain.because) == (1.0, [])
-    assert "never fires" in blocked.sentence
+    assert "is blocked" in blocked.sentence
 
     monkeypatch.setenv("GARAM_DATABASE_URL", context.store.url.render_as_string(hide_password=False))
     monkeypatch.setenv("GARAM_STORAGE__ARTIFACTS", context.config.storage.artifacts)

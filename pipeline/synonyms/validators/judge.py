@@ -1,4 +1,4 @@
-"""The plan's function: pairs in, judged pairs out, no database."""
+"""``validate_synonyms_with_llm``: validation of pairs in memory, without database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class LlmValidation:
-    """The judged pairs, in their order, and what the model's judgement is worth."""
+    """The judged pairs, in the given order, and the evaluation of the model."""
 
     judged: list[Judged]
     proof: Proof
@@ -68,8 +68,8 @@ def validate_synonyms_with_llm(
         for (a, _), (_, b) in zip(known, known[1:] + known[:1], strict=True)
         if a != b and frozenset((a, b)) not in true
     ]
-    asked = [Question(a, b, {}) for a, b in [*known, *others, *(p.key for p in pairs)]]
-    scores = validator.scores(asked)
+    questions = [Question(a, b, {}) for a, b in [*known, *others, *(p.key for p in pairs)]]
+    scores = validator.scores(questions)
     proof = prove(
         validator.name,
         scores[: len(known)],
@@ -78,6 +78,6 @@ def validate_synonyms_with_llm(
         false_positives=0.02,
         false_vetoes=false_vetoes,
     )
-    own = scores[len(known) + len(others) :]
-    judged = [Judged(p, s, proof.counts and s < proof.veto) for p, s in zip(pairs, own, strict=True)]
+    pair_scores = scores[len(known) + len(others) :]
+    judged = [Judged(p, s, proof.counts and s < proof.veto) for p, s in zip(pairs, pair_scores, strict=True)]
     return LlmValidation(judged, proof)

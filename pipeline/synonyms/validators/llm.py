@@ -17,11 +17,11 @@ from pipeline.synonyms.validators.proof import Question
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-REFUSED = -1e6  # the score of a pair whose words may not stand in a prompt: below every veto
+REFUSED = -1e6  # score of a pair with a word that is not allowed in a prompt: below every threshold
 
 
 class LocalValidator:
-    """Asks a model of this machine; the model is loaded at construction."""
+    """A model on this machine, loaded at construction."""
 
     def __init__(
         self,
@@ -41,20 +41,20 @@ class LocalValidator:
         self.model.eval()
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
-        self.tokenizer.padding_side = "left"  # the last position is the answer's in every row
+        self.tokenizer.padding_side = "left"  # so that the answer is at the last position of every row
 
     def scores(self, questions: Sequence[Question]) -> list[float]:
         """log p(예 | prompt) - log p(아니오 | prompt), the mean of both orders of the words."""
         ready = [(i, q) for i, q in enumerate(questions) if askable(q.a) and askable(q.b)]
-        found = [REFUSED] * len(questions)
+        scores = [REFUSED] * len(questions)
         texts = [text for _, q in ready for text in (prompt(q.a, q.b), prompt(q.b, q.a))]
         odds: list[float] = []
         for start in range(0, len(texts), self.batch_size):
             odds += self._log_odds(texts[start : start + self.batch_size])
             self.progress(f"questions to {self.name}", min(start + self.batch_size, len(texts)) // 2, len(ready))
         for (index, _), forward, backward in zip(ready, odds[::2], odds[1::2], strict=True):
-            found[index] = (forward + backward) / 2
-        return found
+            scores[index] = (forward + backward) / 2
+        return scores
 
     def _log_odds(self, texts: list[str]) -> list[float]:
         import torch
@@ -67,7 +67,7 @@ class LocalValidator:
                 self.device
             )
             with torch.inference_mode():
-                # Only the answer's places are wanted: a whole vocabulary for each place of the prompt would not fit.
+                # Only the logits of the answer: those of the whole prompt would not fit into memory.
                 logits = self.model(**encoded, logits_to_keep=len(tail) + 1).logits[:, -len(tail) - 1 : -1]
             chosen = torch.tensor(tail, device=self.device).view(1, -1, 1).expand(len(texts), -1, 1)
             logs = torch.log_softmax(logits.float(), dim=-1).gather(2, chosen)

@@ -1,7 +1,6 @@
-"""A validator's proof: how well it tells known synonyms from known non-synonyms.
+"""Evaluation of a validator on labelled pairs (`pipeline.synonyms.labelled_pairs`): AUC and decision thresholds.
 
-The known pairs come from the corpus itself: aliases that several stories write are synonyms; random pairs, pairs
-that the text coordinates ("A와 B") and pairs that differ in a productive contrast (수출/수입) are not.
+A validator is proven, and its verdicts count, where its AUC reaches the configured minimum.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-FEWEST = 8  # known pairs of each kind without which nothing is proved
+FEWEST = 8  # labelled pairs of each kind that an evaluation needs
 
 
 @dataclass(frozen=True)
 class Question:
-    """Are ``a`` and ``b`` synonyms? ``evidence`` is what the store knows (closeness, use), never the alias itself."""
+    """A pair to score. ``evidence`` is its stored evidence (closeness, use) without the alias that may label it."""
 
     a: str
     b: str
@@ -25,7 +24,7 @@ class Question:
 
 
 class Validator(Protocol):
-    """Scores pairs; higher means rather synonyms. Only the order of scores matters: the threshold is calibrated."""
+    """Scores pairs; higher for synonyms. Only the ranking matters: thresholds are calibrated on labelled pairs."""
 
     name: str
 
@@ -36,14 +35,14 @@ class Validator(Protocol):
 
 @dataclass(frozen=True)
 class Proof:
-    """What a validator showed; ``counts`` says whether its verdicts are used."""
+    """The evaluation of a validator; ``counts`` is true where its verdicts are used."""
 
     validator: str
     auc: float
-    admit: float  # scores at least so high admit: few known non-synonyms reach it
-    veto: float  # scores below it veto: few known synonyms lie there
-    recall: float  # share of the known synonyms that `admit` lets pass
-    caught: float  # share of the known non-synonyms that `veto` stops
+    admit: float  # threshold to accept: few negatives reach it
+    veto: float  # threshold to veto: few positives are below it
+    recall: float  # share of the positives that reach `admit`
+    caught: float  # share of the negatives below `veto`
     positives: int
     negatives: int
     counts: bool
@@ -55,7 +54,7 @@ class Proof:
 
 
 def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """Chance that a known synonym scores above a known non-synonym; ties count half (Mann and Whitney's U)."""
+    """ROC AUC: the probability that a positive scores above a negative; ties count half (Mann and Whitney's U)."""
     if not len(positive) or not len(negative):
         return 0.5
     low = np.sort(np.asarray(negative, dtype=float))
@@ -74,15 +73,14 @@ def prove(
     false_positives: float,
     false_vetoes: float,
 ) -> Proof:
-    """The proof from the scores of known pairs.
+    """Evaluate a validator from its scores of labelled pairs.
 
-    ``admit`` is the lowest score that at most a share ``false_positives`` of the non-synonyms reach, ``veto`` the
-    highest below which at most a share ``false_vetoes`` of the synonyms lie: the better the validator, the more its
-    veto stops.
+    ``admit`` is the lowest threshold that at most a share ``false_positives`` of the negatives reach; ``veto`` is the
+    highest threshold below which at most a share ``false_vetoes`` of the positives lie.
     """
     auc = area_under_curve(positive, negative)
     low, high = np.sort(np.asarray(negative, dtype=float)), np.sort(np.asarray(positive, dtype=float))
-    # Just above the highest score that must not pass: a tie with it does not pass either.
+    # Just above the highest score that must not pass, so that ties do not pass either.
     admit = float(np.nextafter(low[len(low) - int(false_positives * len(low)) - 1], np.inf)) if len(low) else 0.0
     veto = float(high[int(false_vetoes * len(high))]) if len(high) else 0.0
     recall = float(np.mean(high >= admit)) if len(high) else 0.0

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server as validator: one question a request, one JSON answer.
+"""An OpenAI-compatible server as validator: one request and one JSON response for each pair.
 
 The key comes from the environment (OPENAI_API_KEY) and goes nowhere but into the request's header. Redirects are not
 followed: the address that was configured is the only one that gets the key.
@@ -23,7 +23,7 @@ from pipeline.synonyms.validators.llm import REFUSED
 from pipeline.synonyms.validators.prompt import INSTRUCTION, askable, question
 from pipeline.synonyms.validators.proof import Question
 
-_LARGEST = 1 << 20  # bytes of an answer that are read
+_LARGEST = 1 << 20  # bytes of a response that are read
 _FORMAT = ' JSON 객체 하나로만 답합니다: {"synonyms": true 또는 false, "confidence": 0에서 1 사이의 수}'
 _RETRIED = {408, 409, 429, 500, 502, 503, 504}
 
@@ -61,15 +61,15 @@ class ServerValidator:
         self._open = urllib.request.build_opener(_NoRedirect()).open
 
     def scores(self, questions: Sequence[Question]) -> list[float]:
-        """Log-odds of the stated confidence; an answer that is not what was asked for scores 0: undecided."""
-        found = []
-        for number, asked in enumerate(questions, 1):
-            usable = askable(asked.a) and askable(asked.b)
-            found.append(self._ask(asked) if usable else REFUSED)
+        """Log-odds of the stated confidence; 0 (undecided) for a response in another format."""
+        scores = []
+        for number, pair in enumerate(questions, 1):
+            allowed = askable(pair.a) and askable(pair.b)
+            scores.append(self._ask(pair) if allowed else REFUSED)
             self._progress(f"questions to {self.name}", number, len(questions))
-        return found
+        return scores
 
-    def _ask(self, asked: Question) -> float:
+    def _ask(self, pair: Question) -> float:
         body = {
             "model": self._model,
             "temperature": 0,
@@ -77,7 +77,7 @@ class ServerValidator:
             "response_format": {"type": "json_object"},
             "messages": [
                 {"role": "system", "content": INSTRUCTION + _FORMAT},
-                {"role": "user", "content": question(asked.a, asked.b).rstrip()},
+                {"role": "user", "content": question(pair.a, pair.b).rstrip()},
             ],
         }
         headers = {"Content-Type": "application/json"}
@@ -103,10 +103,10 @@ class ServerValidator:
         raise UnavailableError(f"the language model server at {self._host} does not answer ({reason}): try again later")
 
 
-def _score(answer: bytes) -> float:
-    """The log-odds that an answer states; 0 for anything but the JSON object that was asked for."""
+def _score(response: bytes) -> float:
+    """The log-odds that a response states; 0 for anything but the requested JSON object."""
     try:
-        content = json.loads(answer)["choices"][0]["message"]["content"]
+        content = json.loads(response)["choices"][0]["message"]["content"]
         stated = json.loads(content)
         same, confidence = stated["synonyms"], float(stated.get("confidence", 1.0))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
