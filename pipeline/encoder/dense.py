@@ -80,8 +80,7 @@ class DenseEncoder:
         self.max_tokens = min(positions, MAX_TOKENS, int(tokenizer.model_max_length))
 
     @classmethod
-    def load(cls, source: str | Path, *, device: str | None = None, settings: DenseSettings | None = None,
-             offline: bool = True) -> DenseEncoder:  # fmt: skip
+    def load(cls, source: str | Path, *, device: str | None = None, offline: bool = True) -> DenseEncoder:
         """Load an encoder from a folder, or by its name from the Hugging Face hub (unless ``offline``).
 
         Only safetensors are read and no remote code is run. Raises BadInputError where it cannot be loaded.
@@ -100,9 +99,8 @@ class DenseEncoder:
             raise BadInputError(f"the dense encoder {source} cannot be loaded: {reason}.") from error
         if not tokenizer.is_fast:
             raise BadInputError(f"{source} has no fast tokenizer: name another dense encoder")
-        folder = Path(source)
-        return cls(model, tokenizer, settings or (DenseSettings.read(folder) if folder.is_dir() else DenseSettings()),
-                   device=device)  # fmt: skip
+        settings = DenseSettings.read(Path(source)) if Path(source).is_dir() else DenseSettings()
+        return cls(model, tokenizer, settings, device=device)
 
     def save(self, folder: Path) -> None:
         """Write weights (float16), tokenizer and settings.

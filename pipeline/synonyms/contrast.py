@@ -39,16 +39,6 @@ class Use:
     context: float  # cosine of what else stands in their sentences (positive PMI), each other left out
     contrast: str  # "" or the parts they differ in: 인상/인하
 
-    @property
-    def coordination(self) -> float:
-        """Share of the rarer word's sentences that coordinate the two."""
-        return self.side_by_side / max(1, min(self.sentences_a, self.sentences_b))
-
-    @property
-    def togetherness(self) -> float:
-        """Share of the rarer word's sentences that hold both."""
-        return self.together / max(1, min(self.sentences_a, self.sentences_b))
-
     def to_json(self) -> dict[str, object]:
         """Plain values for the evidence of a pair."""
         return {**asdict(self), "context": round(self.context, 4)}

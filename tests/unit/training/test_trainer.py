@@ -61,7 +61,7 @@ def test_the_loss_falls_and_the_encoder_loads(training_set, start, tmp_path):
     curves = (result.folder / "curves.svg").read_text()
     assert all(f">{name}</text>" in curves for name in ("loss", "in_batch", "active", "accuracy"))
     assert result.card == json.loads((result.folder / "card.json").read_text())
-    assert result.card["config"]["steps"] == result.steps == 60
+    assert result.card["config"]["steps"] == result.card["steps"] == 60
     assert result.card["losses"][-1]["step"] == 60
     assert result.card["metrics"]["best_step"] == 60
 
