@@ -1,6 +1,6 @@
-"""Packages whose entry points are imported when first asked for (PEP 562).
+"""Lazy imports for packages (PEP 562): a module is imported when one of its names is first used.
 
-A DAG file or a command that names a stage pays for nothing of it until a function is called.
+So a DAG file or a command can import a stage cheaply.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's ``__getattr__``: ``homes`` says in which of its modules each public name lives."""
+    """The ``__getattr__`` of a package; ``homes`` maps each public name to the module that defines it."""
 
     def find(name: str) -> Any:
         if name not in homes:

@@ -1,7 +1,7 @@
-"""Synonyms: aliases that the news writes, words that share a cluster, and validators that may veto.
+"""Synonyms: aliases in the text, neighbours in clusters of word embeddings, and validators that may veto.
 
-The stage is `discover` and `validate`; the other functions are the plan's, on documents and dates in memory.
-Everything is loaded when first used: importing this package is free.
+The stage is `discover` and `validate`; the other functions work on documents and dates in memory. This package imports
+nothing heavy by itself.
 """
 
 from __future__ import annotations

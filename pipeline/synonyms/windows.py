@@ -66,8 +66,8 @@ def windows_of(newest: dt.date, time_windows: Sequence[int | tuple[dt.date, dt.d
 
 def split_sentences(text: str) -> list[str]:
     """Sentences of a text without parentheses (otherwise an alias and its long form would share a context there)."""
-    plain = _PARENTHESES.sub("", text)
-    return [s[:_LONGEST] for part in _SENTENCE.split(plain) if len(s := " ".join(part.split())) >= _SHORTEST]
+    text = _PARENTHESES.sub("", text)
+    return [s[:_LONGEST] for part in _SENTENCE.split(text) if len(s := " ".join(part.split())) >= _SHORTEST]
 
 
 def sample(items: Iterable[int], texts: Sequence[str], most: int) -> list[int]:

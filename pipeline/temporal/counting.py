@@ -108,7 +108,7 @@ def by_tokens(tokenizer_json: str) -> Analyser:
     def analyse(articles: Sequence[Article]) -> Iterable[Terms]:
         texts = [document(article.title, article.text) for article in articles]
         for text, encoded in zip(texts, tokenizer.encode_batch_fast(texts, add_special_tokens=False), strict=True):
-            ids = encoded.ids  # a new list each time it is asked for
+            ids = encoded.ids  # the attribute builds a new list at each access
             yield Terms(frozenset(ids) - special, len(ids), len(text.split()))
 
     return analyse
@@ -282,9 +282,9 @@ def _count_groups(ctx: Context, version_id: int, groups: Sequence[Group], analys
         batches = []
         for group in groups:
             own = [by_id[id_] for id_ in group.article_ids if id_ in by_id]
-            told = [(article.story_id, terms[article.id]) for article in earlier if article.day == group.day]
+            counted_terms = [(article.story_id, terms[article.id]) for article in earlier if article.day == group.day]
             if own:
-                batches.append((group, own, *tally(own, [terms[article.id] for article in own], told)))
+                batches.append((group, own, *tally(own, [terms[article.id] for article in own], counted_terms)))
         with ctx.store.begin() as conn:
             if not store.still_there(conn, list(by_id)):
                 continue

@@ -46,10 +46,10 @@ def validate_synonyms_with_llm(
     batch_size: int = 16,
     progress: Progress = silent,
 ) -> LlmValidation:
-    """Put pairs to a local language model (plan 4.5): folder, hub name or .gguf file; 4-bit on a GPU, batched.
+    """Validate pairs with a local language model (plan 4.5): folder, hub name or .gguf file; 4-bit on a GPU, batched.
 
-    The model proves itself first: on ``known_synonyms`` (by default the pairs of source alias that are asked about)
-    against ``known_others`` (by default the same words paired wrongly, each with the next pair's second word).
+    The model is evaluated first, on the positives ``known_synonyms`` (default: the given pairs with source alias) and
+    the negatives ``known_others`` (default: the same words, each paired with the second word of the next pair).
     Raises UsageError for no pairs, BadInputError for a model that cannot be loaded.
     """
     pairs = [p if isinstance(p, SynonymPair) else SynonymPair(*p, source="cluster") for p in synonym_pairs]
