@@ -1,6 +1,6 @@
 """learn_daily: each day in Seoul at 00:20, learns from the day's news: counts, statistics, query weights, synonyms.
 
-The partition is the day. A backfill recomputes its days and starts no retraining.
+The partition is the day. A backfill recomputes its days and starts no retraining. The first run builds the base model.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 
-from airflow.sdk import CronPartitionTimetable, dag, task
+from airflow.sdk import CronPartitionTimetable, TriggerRule, dag, task
 
-from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, logged, settle
+from common.base import register_base, run_base_job, write_base_job
+from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, logged, run_day, settle
 
 
 @dag(
@@ -24,7 +25,18 @@ from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, logged, s
     tags=["garam", "time", "synonyms"],
 )
 def learn_daily() -> None:
-    @task
+    @task.branch
+    def start() -> str | None:
+        """Build a base model first where there is none; end the run where there is no news to learn from."""
+        from pipeline import loop
+
+        with garam() as ctx:
+            if not loop.has_news(ctx, run_day()):
+                print(f"There is no article up to {run_day()} that is recent enough: nothing is learned. Add feeds.")
+                return None
+            return "write_base_job" if loop.base(ctx) is None else "count_articles"
+
+    @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     def count_articles() -> dict[str, int]:
         """Count every article that has not been counted, each once."""
         from pipeline import temporal
@@ -64,9 +76,12 @@ def learn_daily() -> None:
         with garam() as ctx:
             return synonyms.validate(ctx, synonym_run_id).groups
 
-    settled = settle()
+    counted, settled = count_articles(), settle()
+    base_job = write_base_job("build_base")
+    start() >> [base_job, counted]
+    register_base(base_job, run_base_job(base_job), first=True) >> counted
     statistics = learn_statistics(settled)
-    count_articles() >> settled
+    counted >> settled
     publish_query_weights(statistics)
     synonym_run = discover_synonyms(settled)
     # Embeddings and statistics both use every core: in sequence they are faster on a small machine.

@@ -11,7 +11,8 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from common.garam import DEFAULT_ARGS, garam, gpu_queue, logged
+from common.base import register_base, run_base_job, write_base_job
+from common.garam import DEFAULT_ARGS, garam, logged
 
 ACTIONS = {
     "rollback": "go back to the generation served before, and pause automatic promotion",
@@ -154,31 +155,7 @@ def operate() -> None:
         with garam() as ctx:
             return dataclasses.asdict(retention.prune(ctx))
 
-    @task
-    def write_base_job() -> str:
-        """The job that builds, grows or fine-tunes the base, as an artifact."""
-        from pipeline import loop
-
-        with garam() as ctx:
-            return loop.write_base_job(ctx, get_current_context()["params"]["action"], logged())
-
-    @task(**gpu_queue(), execution_timeout=dt.timedelta(hours=12))
-    def run_base_job(job: str) -> dict[str, Any]:
-        """Build, grow or fine-tune the base on the GPU worker."""
-        from pipeline import training
-
-        with garam() as ctx:
-            return dataclasses.asdict(training.run_job(ctx.artifacts, job, progress=logged()))
-
-    @task
-    def register_base(job: str, result: dict[str, Any]) -> int:
-        """Register the base model in the store."""
-        from pipeline import training
-
-        with garam() as ctx:
-            return training.register(ctx, job, training.JobResult(**result))
-
-    base_job = write_base_job()
+    base_job = write_base_job("{{ params.action }}")
     register_base(base_job, run_base_job(base_job))
     live = find_live()
     rollback(live)

@@ -13,7 +13,8 @@ import dataclasses
 import datetime as dt
 from typing import Any
 
-from airflow.sdk import CronPartitionTimetable, PokeReturnValue, TriggerRule, dag, task
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import CronPartitionTimetable, Param, PokeReturnValue, TriggerRule, dag, get_current_context, task
 
 from common.approval import APPROVE, DeploymentApproval
 from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, gpu_queue, logged, run_day, settle
@@ -25,16 +26,60 @@ from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, gpu_queue
     catchup=False,
     max_active_runs=4,  # three days of waiting for an approval, and today
     default_args=DEFAULT_ARGS | {"max_active_tis_per_dag": 1},  # two trainings at once do not fit the memory
-    params={"day": DAY_PARAM},
+    params={
+        "day": DAY_PARAM,
+        "learn_again": Param(
+            False,
+            type="boolean",
+            title="Learn the day again first",
+            description="for a day that went wrong: runs learn_daily of the day, and trains on what it makes",
+        ),
+    },
     doc_md=__doc__,
     tags=["garam", "training", "serving"],
 )
 def retrain_daily() -> None:
-    @task.sensor(poke_interval=30, timeout=6 * 3600, mode="reschedule")
-    def wait_for_learning() -> PokeReturnValue:
-        """Wait until learn_daily of this day has written its statistics and synonym groups."""
+    @task
+    def day() -> str:
+        """The day in Seoul that this run is for."""
+        return run_day().isoformat()
+
+    @task.branch
+    def start() -> str | None:
+        """Learn the day again first, where the form says so; end the run where there is no news to learn from."""
         from pipeline import loop
 
+        with garam() as ctx:
+            if not loop.has_news(ctx, run_day()):
+                print(f"There is no article up to {run_day()} that is recent enough: nothing is trained. Add feeds.")
+                return None
+        return "learn_again" if get_current_context()["params"]["learn_again"] else "wait_for_learning"
+
+    learn_again = TriggerDagRunOperator(
+        task_id="learn_again",
+        trigger_dag_id="learn_daily",
+        conf={"day": "{{ ti.xcom_pull(task_ids='day') }}"},
+        wait_for_completion=True,
+        poke_interval=15,
+        execution_timeout=dt.timedelta(hours=6),
+    )
+
+    @task.sensor(
+        poke_interval=30, timeout=6 * 3600, mode="reschedule", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+    )
+    def wait_for_learning() -> PokeReturnValue:
+        """Wait until learn_daily of this day has written its statistics and synonym groups.
+
+        A run by hand waits for every run of learn_daily, too: it may be the one that corrects what is there.
+        """
+        from pipeline import loop
+
+        context = get_current_context()
+        if context["dag_run"].run_type == "manual":
+            running = context["ti"].get_dr_count("learn_daily", states=["queued", "running"])
+            if running:
+                print(f"{running} runs of learn_daily are not done yet.")
+                return PokeReturnValue(is_done=False)
         with garam() as ctx:
             return PokeReturnValue(is_done=loop.is_learned(ctx, run_day()))
 
@@ -129,7 +174,9 @@ def retrain_daily() -> None:
             return serving.deploy(ctx, model_id, progress=logged())
 
     settled = settle()
-    wait_for_learning() >> settled
+    waited = wait_for_learning()
+    day() >> start() >> [learn_again, waited]
+    learn_again >> waited >> settled
     job = make_job(build_training_set(settled))
     model = register(job, train(job))
     decision = decide(evaluate(model))

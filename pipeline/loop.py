@@ -13,7 +13,7 @@ from pipeline.asof import AsOf, today
 from pipeline.context import Context
 from pipeline.errors import UsageError
 from pipeline.progress import Progress, silent
-from pipeline.store import evaluations
+from pipeline.store import articles, evaluations, models
 from pipeline.store import statistics as statistics_rows
 from pipeline.store import synonyms as synonym_rows
 
@@ -165,6 +165,20 @@ def forget(ctx: Context, url: str, reason: str = "", *, erase: bool = False) -> 
     return Forgotten(
         report.url, report.articles, indexed, report.payloads, erased, holding, vectors, list(report.copies)
     )
+
+
+def base(ctx: Context) -> int | None:
+    """The id of the newest base model; None where none was built yet."""
+    with ctx.store.begin() as conn:
+        found = models.base(conn)
+    return found.id if found else None
+
+
+def has_news(ctx: Context, day: dt.date) -> bool:
+    """Whether there is an article of the days up to ``day`` that a model would be trained on."""
+    with ctx.store.begin() as conn:
+        since = day - dt.timedelta(days=ctx.config.dataset.window_days - 1)
+        return articles.any_between(conn, since, day)
 
 
 def is_learned(ctx: Context, day: dt.date) -> bool:

@@ -65,6 +65,12 @@ def by_ids(conn: Connection, ids: Sequence[int], known_by: dt.datetime | None = 
     return [Article(*row) for row in conn.execute(query)]
 
 
+def any_between(conn: Connection, first: dt.date, last: dt.date) -> bool:
+    """Whether there is an article of these days, neither removed nor an advertisement."""
+    days = sa.and_(articles.c.day.between(first, last), articles.c.removed_at.is_(None), ~articles.c.is_ad)
+    return bool(conn.execute(sa.select(sa.exists().where(days))).scalar_one())
+
+
 def read(
     conn: Connection,
     as_of: AsOf,
