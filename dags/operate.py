@@ -74,7 +74,7 @@ def operate() -> None:
 
     @task
     def find_live() -> int:
-        """The generation to roll back from, named once: a retry of the next task is no second rollback."""
+        """The generation to roll back from, fixed once: a retry of the next task is not a second rollback."""
         from pipeline import serving
 
         with garam() as ctx:
