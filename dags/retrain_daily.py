@@ -139,9 +139,7 @@ def retrain_daily() -> None:
         from pipeline import loop
 
         with garam() as ctx:
-            if loop.verdict(ctx, decision_id) != "promote":
-                return None
-            return "ask_for_approval" if ctx.config.gate.approval else "deploy"
+            return {"deploy": "deploy", "ask": "ask_for_approval"}.get(loop.next_step(ctx, decision_id))
 
     approval = DeploymentApproval(
         task_id="ask_for_approval",

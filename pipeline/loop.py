@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from pipeline import dataset, evaluation, serving, synonyms, temporal, training
+from pipeline import dataset, evaluation, promotion, serving, synonyms, temporal, training
 from pipeline.asof import AsOf, today
 from pipeline.context import Context
 from pipeline.errors import UsageError
@@ -105,7 +105,7 @@ def retrain(ctx: Context, day: dt.date, progress: Progress = silent, *, deploy: 
     with ctx.store.begin() as conn:
         decision = evaluations.decision(conn, decision_id)
     generation = None
-    if deploy and decision.verdict == "promote" and not ctx.config.gate.approval:
+    if deploy and promotion.next_step(decision, approval=ctx.config.gate.approval) == "deploy":
         generation = serving.deploy(ctx, model_id)
     return Retrained(
         day, training_set_id, model_id, evaluation_id, decision_id, decision.verdict, decision.reason, generation
@@ -188,10 +188,10 @@ def is_learned(ctx: Context, day: dt.date) -> bool:
         return statistics_rows.newest(conn, day) is not None and run is not None and run.day == day
 
 
-def verdict(ctx: Context, decision_id: int) -> str:
-    """What the gate said: promote or reject."""
+def next_step(ctx: Context, decision_id: int) -> str:
+    """What follows a decision: deploy, ask (a person, for approval) or stop."""
     with ctx.store.begin() as conn:
-        return evaluations.decision(conn, decision_id).verdict
+        return promotion.next_step(evaluations.decision(conn, decision_id), approval=ctx.config.gate.approval)
 
 
 def explain(ctx: Context, decision_id: int) -> str:

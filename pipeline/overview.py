@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 from typing import Any
 
-from pipeline import temporal
+from pipeline import promotion, temporal
 from pipeline.asof import SEOUL, today
 from pipeline.context import Context
 from pipeline.store import evaluations, generations, models
@@ -25,7 +25,7 @@ def collect(ctx: Context, day: dt.date | None = None) -> dict[str, Any]:
     """
     with ctx.store.begin() as conn:
         live = generations.live(conn)
-        switch = generations.switch(conn, "promotion")
+        paused = promotion.paused(conn)
         decisions = evaluations.newest_decisions(conn, DECISIONS + 1)
         if day is not None:
             chosen = evaluations.newest_decision_of_day(conn, day)
@@ -43,7 +43,7 @@ def collect(ctx: Context, day: dt.date | None = None) -> dict[str, Any]:
 
         return {
             "live": _seoul(dataclasses.asdict(live)) if live else None,
-            "paused": switch[1] if switch is not None and switch[0] == "paused" else None,
+            "paused": paused,
             "round": as_round(chosen) if chosen else None,
             "others": [as_round(one) for one in decisions if chosen is None or one.id != chosen.id][:DECISIONS],
             "days": evaluations.days_with_decisions(conn),

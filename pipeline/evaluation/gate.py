@@ -18,6 +18,7 @@ from pipeline.config.gate import GateConfig
 from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult
 from pipeline.evaluation.significance import Differences, holm, interval, lower_bound, p_value
+from pipeline.promotion import is_newer
 
 FRESH, ANCHOR = "fresh", "anchor"
 BM25, FLOOR = "bm25", "floor"
@@ -138,7 +139,7 @@ def right_to_promote(evidence: Evidence) -> Rule:
     if mine is None:
         return Rule(_RIGHT, False, None, None, "The candidate has no as-of, so it cannot be newer than the champion.")
     days = float((mine.day - theirs.day).days) if theirs else None
-    if theirs is None or mine > theirs:
+    if is_newer(mine, theirs):
         return Rule(
             _RIGHT,
             True,

@@ -270,8 +270,8 @@ def decide(ctx: Context, evaluation_id: int) -> int:
     system, reference, floor = (with_bm25(s) if hybrid else s for s in (CANDIDATE, CHAMPION, FLOOR))
     costs = (measured.get(gate.FRESH) or next(iter(measured.values()))).costs if measured else {}
     evidence = gate.Evidence(
-        candidate_as_of=_as_of(candidate),
-        champion_as_of=_as_of(champion) if champion else None,
+        candidate_as_of=candidate.as_of,
+        champion_as_of=champion.as_of if champion else None,
         champion=live.id if live else None,
         is_champion=bool(live and live.model_id == candidate.id),
         sets=measured,
@@ -295,10 +295,6 @@ def decide(ctx: Context, evaluation_id: int) -> int:
             reason=verdict.reason,
             rules=[rule.row() for rule in verdict.rules],
         )
-
-
-def _as_of(model: Model) -> AsOf | None:
-    return AsOf(model.day, model.known_by) if model.day and model.known_by else None
 
 
 def _best(

@@ -10,6 +10,7 @@ import logging
 
 from sqlalchemy.engine import Connection
 
+from pipeline import promotion
 from pipeline.context import Context
 from pipeline.errors import GaramError, RefusedError
 from pipeline.serving import locks
@@ -17,9 +18,6 @@ from pipeline.serving.recipe import Names
 from pipeline.store import generations, models
 from pipeline.store.generations import Deployment, Generation
 
-LOOP = "loop"
-PROMOTION = "promotion"
-PAUSED = "paused"
 log = logging.getLogger(__name__)
 
 
@@ -29,16 +27,10 @@ def live(ctx: Context) -> Generation | None:
         return generations.live(conn)
 
 
-def paused(conn: Connection) -> str | None:
-    """Why automatic promotion is paused; None when it is not."""
-    held = generations.switch(conn, PROMOTION)
-    return held[1] if held is not None and held[0] == PAUSED else None
-
-
 def resume(ctx: Context) -> None:
     """Let the loop promote again; nothing changes when it may."""
     with ctx.store.begin() as conn:
-        generations.set_switch(conn, PROMOTION, "on", "")
+        promotion.resume(conn)
 
 
 def reconcile(ctx: Context) -> Generation | None:
@@ -89,13 +81,12 @@ def swap(ctx: Context, generation: Generation, *, action: str, actor: str, reaso
 
 def _move(ctx: Context, generation: Generation, *, action: str, actor: str, reason: str) -> None:
     with ctx.store.begin() as conn:
-        why = paused(conn)
-        if actor == LOOP and action == "promote" and why is not None:
-            raise RefusedError(f"automatic promotion is paused ({why}): `garam resume` lifts it")
+        if action == "promote":
+            promotion.check_not_paused(conn, actor)
         number = generations.announce(conn, generation.id, action=action, actor=actor, reason=reason)
         if action == "rollback":
             why = reason or f"rolled back by {actor}"
-            generations.set_switch(conn, PROMOTION, PAUSED, why)
+            promotion.pause(conn, why)
             previous = generations.live(conn)
             if previous is not None and previous.model_id != generation.model_id:
                 models.mark_unhealthy(conn, previous.model_id, f"rolled back from: {why}")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy.engine import Connection
-
+from pipeline import promotion
 from pipeline.context import Context
-from pipeline.errors import RefusedError, UsageError
+from pipeline.errors import RefusedError
 from pipeline.progress import Progress, silent
+from pipeline.promotion import LOOP
 from pipeline.serving import locks
-from pipeline.serving.alias import LOOP, paused, reconcile, swap
+from pipeline.serving.alias import reconcile, swap
 from pipeline.serving.articles import catch_up, recipe_of
 from pipeline.serving.build import build
 from pipeline.serving.leftovers import sweep
 from pipeline.serving.query_weights import publish_newest
 from pipeline.serving.recipe import Recipe
 from pipeline.store import evaluations, generations, models
-from pipeline.store.evaluations import Decision
-from pipeline.store.models import Model
 
 
 def deploy(ctx: Context, model_id: int, *, actor: str = LOOP, force: bool = False, progress: Progress = silent) -> int:
@@ -28,15 +26,16 @@ def deploy(ctx: Context, model_id: int, *, actor: str = LOOP, force: bool = Fals
     is paused (for the loop), or it knows no more than the champion; a person may ``force`` past the rules, which is
     recorded with the deployment.
     """
-    if force and actor == LOOP:
-        raise UsageError("only a person can force a deployment: name who asks as its actor")
     with ctx.store.lock(locks.DEPLOY):
         current = reconcile(ctx)
         with ctx.store.begin() as conn:
             model = models.get(conn, model_id)
             champion = models.get(conn, current.model_id) if current else None
             serves = current is not None and current.model_id == model.id
-            decision = None if serves else _may_be_deployed(ctx, conn, model, champion, actor=actor, force=force)
+            approval = ctx.config.gate.approval
+            decision = None
+            if not serves:
+                decision = promotion.check(conn, model, champion, approval=approval, actor=actor, force=force)
             weights = evaluations.newest_accepted_weights(conn, model.vocabulary_hash)
         if current is not None and serves and ctx.cluster.exists(current.index_name):
             catch_up(ctx, current, progress=progress)
@@ -55,44 +54,6 @@ def deploy(ctx: Context, model_id: int, *, actor: str = LOOP, force: bool = Fals
         sweep(ctx)
         progress(f"{generation.index_name} is live", 1, 1)
     return generation.id
-
-
-def _may_be_deployed(
-    ctx: Context, conn: Connection, model: Model, champion: Model | None, *, actor: str, force: bool
-) -> Decision | None:
-    """The newest decision on the model, after every rule; None only when it was never judged and is forced."""
-    why = paused(conn)
-    if actor == LOOP and why is not None:
-        raise RefusedError(f"automatic promotion is paused ({why}): `garam resume` lifts it")
-    try:
-        decision = evaluations.newest_decision(conn, model.id)
-    except UsageError:
-        if force:
-            return None
-        raise RefusedError(f"model {model.id} was never judged: evaluate it first, or force it") from None
-    if force:
-        return decision
-    if decision.verdict != "promote":
-        raise RefusedError(f"the gate did not promote model {model.id}: {decision.reason}")
-    if decision.approval == "refused":
-        raise RefusedError(f"{decision.approved_by or 'a person'} refused model {model.id}")
-    if ctx.config.gate.approval and decision.approval != "approved":
-        raise RefusedError(f"model {model.id} waits for a person's approval in the Airflow UI")
-    if champion is not None and champion.id != model.id and not _newer(model, champion):
-        raise RefusedError(
-            f"model {model.id} knows nothing newer than the champion, model {champion.id} ({champion.day}): "
-            "a backfill never replaces it"
-        )
-    return decision
-
-
-def _newer(model: Model, champion: Model) -> bool:
-    """Whether the model's as-of is newer; a base, which has none, is older than everything."""
-    if model.day is None or model.known_by is None:
-        return False
-    if champion.day is None or champion.known_by is None:
-        return True
-    return (model.day, model.known_by) > (champion.day, champion.known_by)
 
 
 def rebuild(ctx: Context, *, actor: str = "operator", progress: Progress = silent) -> int:

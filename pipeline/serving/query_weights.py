@@ -6,9 +6,10 @@ import time
 
 from pipeline.context import Context
 from pipeline.errors import RefusedError
+from pipeline.promotion import LOOP
 from pipeline.search import query_models
 from pipeline.serving import locks
-from pipeline.serving.alias import LOOP, reconcile
+from pipeline.serving.alias import reconcile
 from pipeline.serving.recipe import Names, Recipe
 from pipeline.store import evaluations, generations, models
 

@@ -32,6 +32,11 @@ class Model:
     unhealthy_why: str | None
     created_at: dt.datetime
 
+    @property
+    def as_of(self) -> AsOf | None:
+        """What it was trained on; None for a base."""
+        return AsOf(self.day, self.known_by) if self.day and self.known_by else None
+
 
 _COLUMNS = [models.c[name] for name in Model.__slots__]
 
