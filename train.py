@@ -98,7 +98,7 @@ def _fine_tuned(
 
     start = base or work / "base"
     if processes.is_main:
-        texts = [config.encoder.document_text(article.text) for article in articles]
+        texts = [config.encoder.encoding.document_text(article.text) for article in articles]
         if base is None:
             build_base(texts, start, config.encoder, progress)
         made = make_training_set(articles, as_of=articles[-1].day, settings=config.dataset, progress=progress)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from pipeline.context import Context
 from pipeline.encoder.encoding import Encoding
 from pipeline.encoder.vocabulary import MANIFEST
-from pipeline.store import news
+from pipeline.errors import ConfigError
+from pipeline.store import models, news
 from pipeline.store import vectors as rows
+from pipeline.store.models import Model
 from pipeline.vectors import DenseVectors, KeptVectors, to_merge
 
 if TYPE_CHECKING:
@@ -93,6 +95,21 @@ def encode_missing(
     made = encoder.encode_dense(missing, progress)
     kept.add(made)
     return made
+
+
+def base_encoding(ctx: Context) -> Encoding:
+    """How the newest base encodes, and what is learned over it; without a base, the encoding of the configuration."""
+    with ctx.store.begin() as conn:
+        base = models.base(conn)
+    return model_encoding(ctx, base)[1] if base is not None else ctx.config.encoder.encoding
+
+
+def model_encoding(ctx: Context, model: Model) -> tuple[str, Encoding]:
+    """See `encoding_of`; ConfigError for a model of another version of Garam."""
+    known = encoding_of(ctx.artifacts.get(model.artifact))
+    if known is None:
+        raise ConfigError(f"model {model.id} was made by another version of Garam: build the base again")
+    return known
 
 
 def encoding_of(folder: Path) -> tuple[str, Encoding] | None:

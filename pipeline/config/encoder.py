@@ -28,18 +28,9 @@ class EncoderConfig(Section):
         2.0, "weight of a text's own term, said once in a text of average length (BM25's side)", gt=0, le=30
     )
 
-    def document_text(self, text: str) -> str:
-        """The part of an article's text that is searched: at most ``max_chars`` characters, cut at a space.
-
-        Everybody who encodes or indexes an article's text asks here, so that vectors (keyed by text) are shared.
-        """
-        from pipeline.encoder.encoding import cut
-
-        return cut(text, self.max_chars)
-
     @property
     def encoding(self) -> Encoding:
-        """What a base is built with."""
+        """How a base that is built now encodes; the models over it keep that encoding in their folders."""
         from pipeline.encoder.encoding import Encoding
 
         return Encoding(

@@ -10,13 +10,16 @@ from typing import Any
 from pipeline.artifacts import Artifacts, content_hash
 from pipeline.asof import AsOf
 from pipeline.config import Config
+from pipeline.config.dataset import DatasetConfig
 from pipeline.context import Context
 from pipeline.dataset import holdout
 from pipeline.dataset.leakage import Guard
 from pipeline.dataset.rewrites import SynonymGroup
 from pipeline.dataset.training_set import FORMAT, make_training_set
+from pipeline.encoder.encoding import Encoding
 from pipeline.errors import BadInputError
 from pipeline.judged import hash_of_judged, read_judged
+from pipeline.kept import base_encoding
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import articles as article_rows
@@ -34,6 +37,7 @@ class _Known:
     words: TrendingWords
     groups: list[SynonymGroup]
     anchor: QuerySetRow | None
+    encoding: Encoding  # of the base, which says what part of a text is searched
     judged: _Judged
 
 
@@ -75,7 +79,7 @@ def build(ctx: Context, as_of: AsOf, *, progress: Progress = silent) -> int:
         known = _read(ctx, as_of)
         if known.anchor is None:
             known = _freeze_anchor(ctx, known)
-        recipe = _recipe(ctx.config, known)
+        recipe = _recipe(ctx.config.dataset, known)
         recipe_hash = content_hash(recipe)
         with ctx.store.begin() as conn:
             row = datasets.find(conn, as_of, recipe_hash)
@@ -85,30 +89,30 @@ def build(ctx: Context, as_of: AsOf, *, progress: Progress = silent) -> int:
 
 
 def _read(ctx: Context, as_of: AsOf) -> _Known:
+    encoding = base_encoding(ctx)
     with ctx.store.begin() as conn:
         since = as_of.day - dt.timedelta(days=ctx.config.dataset.window_days - 1)
         found = list(article_rows.read(conn, as_of, since=since))
         words = datasets.trending_words(conn, as_of)
         groups = [SynonymGroup(tuple(held), sure) for held, sure in datasets.synonyms(conn, as_of)]
-        return _Known(as_of, found, words, groups, datasets.anchor(conn), _Judged.read(ctx.config))
+        judged = _Judged.read(ctx.config)
+        return _Known(as_of, found, words, groups, datasets.anchor(conn), encoding, judged)
 
 
-def _first_held_out(config: Config, articles: list[Article]) -> dt.date:
-    settings = config.dataset
+def _first_held_out(settings: DatasetConfig, known: _Known) -> dt.date:
     return holdout.holdout_from(
-        articles,
+        known.articles,
         days=settings.holdout_days,
         queries_min=settings.holdout_queries_min,
         share_max=settings.holdout_share_max,
-        usable=lambda a: holdout.fits(a, config.encoder.document_text(a.text), settings.min_query_chars),
+        usable=lambda a: holdout.fits(a, known.encoding.document_text(a.text), settings.min_query_chars),
     )
 
 
 def _freeze_anchor(ctx: Context, known: _Known) -> _Known:
     """Make and register the anchor set of the first training set."""
-    config, settings = ctx.config, ctx.config.dataset
-    text_of = config.encoder.document_text
-    first = _first_held_out(config, known.articles)
+    settings, text_of = ctx.config.dataset, known.encoding.document_text
+    first = _first_held_out(settings, known)
     asked, searched = holdout.choose_anchor(
         [a for a in known.articles if a.day < first],
         queries=settings.anchor_queries,
@@ -130,13 +134,13 @@ def _freeze_anchor(ctx: Context, known: _Known) -> _Known:
         return replace(known, anchor=datasets.anchor(conn))
 
 
-def _recipe(config: Config, known: _Known) -> dict[str, Any]:
+def _recipe(settings: DatasetConfig, known: _Known) -> dict[str, Any]:
     """Everything that the training set and its query sets depend on."""
     assert known.anchor is not None
     return {
         "format": FORMAT,
-        "settings": config.dataset.model_dump(mode="json"),
-        "max_chars": config.encoder.max_chars,
+        "settings": settings.model_dump(mode="json"),
+        "max_chars": known.encoding.max_chars,
         "statistics": known.words.content_hash,
         "synonyms": content_hash([[list(g.words), g.confidence] for g in known.groups]),
         "articles": content_hash([[a.id, a.version, a.story_id, a.outlet] for a in known.articles]),
@@ -154,11 +158,10 @@ def _complete(ctx: Context, row: TrainingSetRow) -> bool:
 
 
 def _make(ctx: Context, known: _Known, recipe: dict[str, Any], recipe_hash: str, progress: Progress) -> int:
-    config, settings = ctx.config, ctx.config.dataset
-    text_of = config.encoder.document_text
+    settings, text_of = ctx.config.dataset, known.encoding.document_text
     assert known.anchor is not None
     anchored = Corpus.read(ctx.artifacts.get(_corpus_name(ctx.artifacts, known.anchor.artifact)))
-    first = _first_held_out(config, known.articles)
+    first = _first_held_out(settings, known)
     held_out = [a for a in known.articles if a.day >= first]
     anchor_ids = set(known.anchor.report["held_out"])
 

@@ -30,7 +30,10 @@ class Encoding:
     max_terms: int = 150
 
     def document_text(self, text: str) -> str:
-        """The text that is indexed and encoded: truncated to ``max_chars`` characters at a space."""
+        """The part of a text that is searched and encoded: at most ``max_chars`` characters, cut at a space.
+
+        Whoever encodes, indexes or judges a text cuts it here: kept dense vectors are keyed by what is left.
+        """
         return cut(text, self.max_chars)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts import content_hash
-from pipeline.asof import AsOf
 from pipeline.context import Context
 from pipeline.errors import RefusedError, UsageError
 from pipeline.evaluation import gate, results
@@ -20,7 +19,7 @@ from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult
 from pipeline.evaluation.runs import DEPTH, Run, hybrid_run, sparse_run
 from pipeline.judged import hash_of_judged, over_articles, read_judged
-from pipeline.kept import encoding_of, read_kept
+from pipeline.kept import encoding_of, model_encoding, read_kept
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.search import bm25_run, servable_check
@@ -53,7 +52,7 @@ class _Plan:
     def key(self, ctx: Context) -> str:
         return content_hash(
             {
-                "configuration": ctx.config.hash_of("evaluation", "gate", "encoder"),
+                "configuration": ctx.config.hash_of("evaluation", "gate"),
                 "fusion": _fusion(ctx),
                 "weights": [w.artifact if w else None for w in (self.candidate_weights, self.champion_weights)],
                 "sets": self.sets,
@@ -186,6 +185,7 @@ def _by_corpus(ctx: Context, plan: _Plan) -> list[tuple[Corpus, list[QuerySet], 
     corpora: dict[str, tuple[Corpus, list[QuerySet]]] = {}
     foreign: set[str] = set()
     fresh: str | None = None
+    text_of = model_encoding(ctx, plan.candidate)[1].document_text
     names: set[str] = set()
 
     def add(key: str, corpus: Corpus, queries: QuerySet, name: str) -> None:
@@ -207,7 +207,7 @@ def _by_corpus(ctx: Context, plan: _Plan) -> list[tuple[Corpus, list[QuerySet], 
         queries, own = read_judged(folder)
         name = f"judged:{folder.name}"
         if own is not None:
-            cut = [ctx.config.encoder.document_text(text) for text in own.texts]
+            cut = [text_of(text) for text in own.texts]
             add(str(folder), Corpus(own.ids, cut, own.titles), queries, name)
             foreign.add(str(folder))
         elif fresh is not None:

@@ -19,11 +19,11 @@ KEEP_TEXTS = 4096
 
 
 def recipe_of(ctx: Context, generation: Generation) -> Recipe:
-    """What the generation was made of."""
+    """What the generation is made of: its model, its query weights, and the settings of the documents in its index."""
     with ctx.store.begin() as conn:
         model = models.get(conn, generation.model_id)
         weights = evaluations.weights(conn, generation.query_weights_id) if generation.query_weights_id else None
-    return Recipe(ctx, model, weights)
+    return Recipe(ctx, model, weights, generation.settings)
 
 
 def catch_up(ctx: Context, generation: Generation, recipe: Recipe | None = None, progress: Progress = silent) -> int:

@@ -66,7 +66,8 @@ def rebuild(ctx: Context, *, actor: str = "operator", progress: Progress = silen
         current = reconcile(ctx)
         if current is None:
             raise RefusedError("no generation is live yet: there is nothing to build again")
-        recipe = recipe_of(ctx, current)
+        served = recipe_of(ctx, current)
+        recipe = Recipe(ctx, served.model, served.weights)  # with the settings that are configured now
         sweep(ctx, unfinished=recipe.content_hash)
         generation = build(ctx, recipe, decision_id=current.decision_id, progress=progress)
         with ctx.store.begin() as conn:

@@ -36,7 +36,7 @@ def publish_query_weights(ctx: Context, query_weights_id: int, *, actor: str = L
             return None
         if served is not None and (served.day, served.id) > (weights.day, weights.id):
             return None
-        recipe = Recipe(ctx, model, weights)
+        recipe = Recipe(ctx, model, weights, current.settings)
         old = current.query_model
         names = Names(ctx.config.serving.alias)
         new = query_models.ensure(ctx.cluster, names.query_models, recipe.package())

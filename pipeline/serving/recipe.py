@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -32,16 +33,24 @@ def _encoder(folder: Path) -> Encoder:
     return Encoder.load(folder)
 
 
+DOCUMENT_SETTINGS = ("title_weight", "seismic")
+"""Settings of ``serving`` that decide what an index's documents are: a change takes a new index (`garam rebuild`)."""
+
+
 class Recipe:
     """A model with its query weights and the settings of its index: makes documents, query model, pipeline and index.
 
-    ``weights`` None are the model's own. The model is loaded when first needed, and so are the dense vectors of texts
-    that are kept of its dense encoder.
+    ``weights`` None are the model's own. ``settings`` are those of a generation whose index exists (`recipe_of` gives
+    them): its documents keep them, whatever the configuration says now. The model is loaded when first needed, and so
+    are the dense vectors of texts that are kept of its dense encoder.
     """
 
-    def __init__(self, ctx: Context, model: Model, weights: Weights | None) -> None:
+    def __init__(
+        self, ctx: Context, model: Model, weights: Weights | None, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self._ctx = ctx
-        self._config = ctx.config.serving
+        kept = {name: settings[name] for name in DOCUMENT_SETTINGS} if settings is not None else {}
+        self._config = ctx.config.serving.model_copy(update=kept)
         self._made: list[DenseVectors] = []
         self.model = model
         self.weights = weights

@@ -11,6 +11,7 @@ from pipeline.artifacts import content_hash
 from pipeline.config import Config
 from pipeline.encoder import Encoder
 from pipeline.errors import BadInputError, UsageError
+from pipeline.kept import encoding_of
 from pipeline.progress import Progress, silent
 from pipeline.training.base import build_base
 from pipeline.training.learning import Learned, Recent, learn
@@ -45,7 +46,9 @@ def learn_from_articles(
     than two distinct articles, UsageError where ``work`` belongs to other articles or settings.
     """
     settings = config.training
-    rows = [(article, text) for article in articles if (text := config.encoder.document_text(article.text))]
+    known = encoding_of(base) if base is not None else None
+    encoding = known[1] if known is not None else config.encoder.encoding
+    rows = [(article, text) for article in articles if (text := encoding.document_text(article.text))]
     unique = {text: article for article, text in rows}
     if len(unique) < 2:
         raise BadInputError(f"there are {len(unique)} different articles: training needs many more")

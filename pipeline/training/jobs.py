@@ -14,7 +14,7 @@ from pipeline.asof import AsOf, today
 from pipeline.context import Context
 from pipeline.encoder.encoding import Encoding
 from pipeline.errors import BadInputError, ConfigError
-from pipeline.kept import LOCK, encoding_of, enter, read_kept
+from pipeline.kept import LOCK, enter, model_encoding, read_kept
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import articles as article_rows
@@ -38,7 +38,7 @@ BASE_TEXTS = 50_000
 def make_base_job(ctx: Context, as_of: AsOf | None = None) -> str:
     """The job that builds the base from the texts known by the as-of (default: now)."""
     as_of = as_of or AsOf(today(), ctx.store.settle())
-    text_of = ctx.config.encoder.document_text
+    text_of = ctx.config.encoder.encoding.document_text
     with ctx.store.begin() as conn:
         texts = {text_key(text): text for a in article_rows.read(conn, as_of) if (text := text_of(a.text))}
     if not texts:
@@ -112,7 +112,7 @@ def make_job(ctx: Context, training_set_id: int) -> str:
         parent = models.head(conn, base.vocabulary_hash, row.as_of) or base
         anchor = datasets.anchor(conn)
     corpora = [QuerySet.read(ctx.artifacts.get(name)).corpus or name for name in query_sets]
-    identity, encoding = _encoding(ctx, base)
+    identity, encoding = model_encoding(ctx, base)
     reader = _Reader(
         ctx,
         row.as_of,
@@ -139,7 +139,7 @@ def make_job(ctx: Context, training_set_id: int) -> str:
         "parent": parent.artifact,
         "base": base.artifact,
         "champion": champion.artifact if champion else None,
-        "champion_dense": _kept(ctx, _encoding(ctx, champion)[0]) if champion else [],
+        "champion_dense": _kept(ctx, model_encoding(ctx, champion)[0]) if champion else [],
         "training": ctx.config.training.model_dump(mode="json"),
         "as_of": {"day": row.day.isoformat(), "known_by": row.known_by.isoformat()},
         "training_set_id": row.id,
@@ -304,14 +304,6 @@ def _put(ctx: Context, corpus: Corpus) -> str:
 def _kept(ctx: Context, identity: str) -> list[str]:
     with ctx.store.begin() as conn:
         return [row.artifact for row in vector_rows.dense(conn, identity)]
-
-
-def _encoding(ctx: Context, model: Model) -> tuple[str, Encoding]:
-    """The identity of a model's dense vectors and its encoding. Raises ConfigError for a model of another version."""
-    known = encoding_of(ctx.artifacts.get(model.artifact))
-    if known is None:
-        raise ConfigError(f"model {model.id} was made by another version of Garam: build the base again")
-    return known
 
 
 def _facts(artifacts: Artifacts, model: str) -> dict[str, Any]:

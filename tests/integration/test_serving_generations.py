@@ -14,8 +14,10 @@ import sqlalchemy as sa
 from pipeline import serving
 from pipeline.asof import AsOf
 from pipeline.errors import RefusedError, UsageError
-from pipeline.search import features, query_models
+from pipeline.search import bulk, features, query_models
 from pipeline.serving.articles import recipe_of
+from pipeline.serving.build import verify
+from pipeline.serving.recipe import Recipe
 from pipeline.store import generations, models, schema
 from tests.integration.serving_world import World
 from tests.tiny import tiny_encoder
@@ -153,6 +155,60 @@ def test_what_arrives_during_a_deployment_is_there_after_it(world: World, monkey
     serving.deploy(world.ctx, world.promoted(1))
     assert {hit["_source"]["url"][-1] for hit in world.plain("속보")} == set("123456")
     world.agree()
+
+
+def test_an_index_holds_the_vectors_of_one_encoding_whatever_the_configuration_says_later(world: World) -> None:
+    long = " ".join(["코로나19 확진자 발표", "태풍 폭우 대책"] * 20)
+    world.article(0, text=long)
+    first = serving.deploy(world.ctx, world.promoted(1, day=1))
+    before = world.config.serving.model_dump()
+    world.config = world.config.model_copy(
+        update={
+            "encoder": world.config.encoder.model_copy(update={"lexical_floor": 9.0, "max_chars": 50, "max_terms": 16}),
+            "serving": world.config.serving.model_copy(update={"title_weight": 20.0}),
+        }
+    )
+    changed = world.context()
+    try:
+        # The same title and text: two documents of one encoding have one score.
+        world.article(7, text=long)
+        assert serving.index_new_articles(changed) == 1
+        scores = _scores(world)
+        assert scores[0] == scores[7]
+        live = serving.live(changed)
+        assert live is not None
+        assert live.settings["title_weight"] == before["title_weight"]
+        verify(changed, live, recipe_of(changed, live))
+
+        # A rebuild takes the settings of now, and the model's own encoding.
+        assert serving.rebuild(changed) != first
+        live = serving.live(changed)
+        assert live is not None
+        assert live.settings["title_weight"] == 20.0
+        rebuilt = _scores(world)
+        assert rebuilt[0] == rebuilt[7] > scores[0]
+        made_of = recipe_of(changed, live)
+        assert made_of.encoder.encoding.max_chars == 200
+
+        # A document of another encoding is seen.
+        other = Recipe(changed, made_of.model, None, before)
+        with changed.store.begin() as conn:
+            article = generations.pending(conn, first, limit=1)[0]
+        bulk.load(
+            changed.cluster,
+            live.index_name,
+            [bulk.Action(str(article.id), other.documents([article])[0], article.version + 1)],
+        )
+        with pytest.raises(RefusedError, match="where the encoder says"):
+            verify(changed, live, made_of)
+    finally:
+        changed.store.close()
+        changed.cluster.close()
+
+
+def _scores(world: World) -> dict[int, float]:
+    hits = world.plain("코로나19 확진자 속보")
+    return {int(str(hit["_source"]["url"]).rpartition("/")[2]): hit["_score"] for hit in hits}
 
 
 def test_rollback_takes_one_call_and_pauses_the_loop(world: World) -> None:
