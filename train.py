@@ -14,6 +14,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
+import datetime as dt
 import json
 import shutil
 import sys
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> Path:
     if processes.is_main and not options.resume:
         shutil.rmtree(work, ignore_errors=True)
     processes.barrier()
-    articles = _articles(options.corpus)
+    articles = _articles(options.corpus, config)
     base: Path | None = options.base
     with shown() if processes.is_main else nullcontext(silent) as progress:
         if config.training.fine_tuning.steps:
@@ -118,39 +119,50 @@ def _step(step: dict[str, Any]) -> str:
 
 
 class _Article:
-    """A line of the corpus, as a training set wants it; articles of one url or one text are one."""
+    """A line of the corpus, as a training set wants it; articles of one text are one."""
 
     def __init__(self, number: int, row: dict[str, Any]) -> None:
         self.id = number
         self.title = str(row["title"])
         self.text = str(row["text"])
-        self.day = day_of(parse_instant(str(row["published_at"])))
+        self.published_at = parse_instant(str(row["published_at"]))
+        self.day = day_of(self.published_at)
         self.story_id = number
         self.outlet = str(row.get("outlet") or "")
 
 
-def _articles(path: Path) -> list[_Article]:
+def _articles(path: Path, config: Config) -> list[_Article]:
+    """The different articles of a file by (day, line), with their stories by the service's rule."""
     from pipeline.dataset.leakage import duplicates
+    from pipeline.text.duplicates import stories
 
-    found = []
+    rows = []
     try:
         with path.open(encoding="utf-8") as handle:
             for number, line in enumerate(handle, 1):
                 if not line.strip():
                     continue
                 try:
-                    found.append(_Article(number, json.loads(line)))
+                    rows.append(_Article(number, json.loads(line)))
                 except (ValueError, KeyError, TypeError) as error:
                     raise BadInputError(
                         f"{path}:{number} is no article (title, text, published_at as JSON): {error}"
                     ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
-    repeated = duplicates(article.text for article in found)
-    kept = [article for index, article in enumerate(found) if index not in repeated]
-    if len(kept) < 2:
-        raise BadInputError(f"{path} holds {len(kept)} different articles: training needs many more")
-    return sorted(kept, key=lambda article: (article.day, article.id))
+    repeated = duplicates(article.text for article in rows)
+    articles = [article for index, article in enumerate(rows) if index not in repeated]
+    if len(articles) < 2:
+        raise BadInputError(f"{path} holds {len(articles)} different articles: training needs many more")
+    articles.sort(key=lambda article: (article.day, article.id))
+    first_of = stories(
+        [(article.title, article.text, article.published_at) for article in articles],
+        similarity=config.news.duplicate_similarity,
+        within=dt.timedelta(days=config.news.duplicate_days),
+    )
+    for article, first in zip(articles, first_of, strict=True):
+        article.story_id = articles[first].id
+    return articles
 
 
 def _parser() -> argparse.ArgumentParser:

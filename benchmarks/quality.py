@@ -39,14 +39,14 @@ from pipeline.asof import day_of, parse_instant
 from pipeline.config import Config, load
 from pipeline.encoder import Encoder, QueryTable
 from pipeline.encoder.statistics import corpus_statistics
-from pipeline.evaluation.bm25 import BM25
-from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult
-from pipeline.evaluation.runs import DEPTH, Run, hybrid_run, sparse_run
-from pipeline.evaluation.significance import interval
 from pipeline.judged import read_judged
 from pipeline.progress import LogProgress
 from pipeline.querysets import Corpus, Query, QuerySet
+from pipeline.ranking.bm25 import BM25, morphemes
+from pipeline.ranking.metrics import Cost
+from pipeline.ranking.runs import DEPTH, Run, hybrid_run, sparse_run
+from pipeline.ranking.significance import interval
 from pipeline.text.words import analyse
 from pipeline.training.base import build_base
 from pipeline.training.files import learn_from_articles
@@ -174,7 +174,9 @@ def measure(one: Set, base: Encoder, models: dict[str, QueryTable], own: Sums | 
     floor = base.lexical_floor(corpus.texts)
     titles = corpus.titles if one.titled else [""] * len(corpus)
     k1, b = config.evaluation.bm25_k1, config.evaluation.bm25_b
-    words = BM25([f"{t}\n{x}".strip() for t, x in zip(titles, corpus.texts, strict=True)], k1=k1, b=b).run(texts)
+    words = BM25([f"{t}\n{x}".strip() for t, x in zip(titles, corpus.texts, strict=True)], morphemes, k1=k1, b=b).run(
+        texts
+    )
     windows, starts = vectors.documents(corpus.texts).rows(corpus.texts)
     scores = vectors.queries(texts) @ windows.T
     dense = dense_run(np.maximum.reduceat(scores, starts[:-1], axis=1))

@@ -9,15 +9,31 @@ TREC: topics in ``topics.tsv`` (query-id, text) or ``topics.txt`` (``<top> <num>
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.artifacts import content_hash, file_sha256
+from pipeline.artifacts import file_sha256
+from pipeline.config import Config
 from pipeline.errors import BadInputError, UsageError
 from pipeline.querysets import Corpus, Query, QuerySet
 
 _TOPIC = re.compile(r"<num>\s*(?:Number:)?\s*([^\s<]+).*?<title>\s*(?:Topic:)?\s*([^<]+)", re.DOTALL | re.IGNORECASE)
+
+
+def judged_folders(config: Config) -> list[Path]:
+    """The folders that ``evaluation.judged`` names; UsageError where one does not exist."""
+    folders = [Path(folder) for folder in config.evaluation.judged]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"evaluation.judged names {folder}, which is no folder")
+    return folders
+
+
+def judged_files(config: Config) -> list[tuple[str, str]]:
+    """(path, SHA-256) of every file of the judged sets: changes when a judgment does."""
+    files = (path for folder in judged_folders(config) for path in sorted(folder.rglob("*")) if path.is_file())
+    return [(str(path), file_sha256(path)) for path in files]
 
 
 def read_judged(folder: Path) -> tuple[QuerySet, Corpus | None]:
@@ -28,16 +44,6 @@ def read_judged(folder: Path) -> tuple[QuerySet, Corpus | None]:
     if not queries.queries:
         raise BadInputError(f"{folder} has no query with a relevant document")
     return queries, Corpus.read(folder) if (folder / "corpus.jsonl").exists() else None
-
-
-def hash_of_judged(folders: Iterable[Path]) -> str:
-    """A hash of all files of folders of judged queries; UsageError where one is no folder."""
-    files = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise UsageError(f"evaluation.judged names {folder}, which is no folder")
-        files += [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return content_hash([[str(path), file_sha256(path)] for path in files])
 
 
 def _read_trec(folder: Path) -> QuerySet:

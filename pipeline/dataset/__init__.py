@@ -12,7 +12,6 @@ from pipeline.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from pipeline.dataset.assemble import build
-    from pipeline.dataset.bm25 import BM25
     from pipeline.dataset.generated import generate_queries
     from pipeline.dataset.leakage import Guard
     from pipeline.dataset.negatives import add_hard_negatives_bm25
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from pipeline.dataset.training_set import TrainingSet, make_training_set
 
 _HOMES = {
-    "BM25": "bm25",
     "Guard": "leakage",
     "SynonymGroup": "rewrites",
     "TrainingSet": "training_set",
@@ -30,7 +28,6 @@ _HOMES = {
     "make_training_set": "training_set",
 }
 __all__ = [
-    "BM25",
     "Guard",
     "SynonymGroup",
     "TrainingSet",

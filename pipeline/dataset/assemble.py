@@ -3,149 +3,175 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from pipeline.artifacts import Artifacts, content_hash
 from pipeline.asof import AsOf
-from pipeline.config import Config
-from pipeline.config.dataset import DatasetConfig
 from pipeline.context import Context
 from pipeline.dataset import holdout
+from pipeline.dataset.holdout import JudgedArticle
 from pipeline.dataset.leakage import Guard
 from pipeline.dataset.rewrites import SynonymGroup
-from pipeline.dataset.training_set import FORMAT, make_training_set
+from pipeline.dataset.sampling import Dated
+from pipeline.dataset.training_set import FORMAT, make_training_set, select
 from pipeline.encoder.encoding import Encoding
 from pipeline.errors import BadInputError
-from pipeline.judged import hash_of_judged, read_judged
+from pipeline.judged import judged_files, judged_folders, read_judged
 from pipeline.kept import base_encoding
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import articles as article_rows
 from pipeline.store import datasets, evaluations
-from pipeline.store.articles import Article
+from pipeline.store.articles import Article, Heading
 from pipeline.store.datasets import QuerySetRow, TrainingSetRow, TrendingWords
+
+_AT_ONCE = 10_000  # articles of one query by id: Postgres takes 65,535 parameters
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What was read of the store under the as-of."""
+class _Input:
+    """What is read of the store under the as-of; texts are read of the articles that are chosen only."""
 
+    ctx: Context
     as_of: AsOf
-    articles: list[Article]
-    words: TrendingWords
+    articles: list[Heading]
+    trends: TrendingWords
     groups: list[SynonymGroup]
     anchor: QuerySetRow | None
     encoding: Encoding  # of the base, which says what part of a text is searched
-    judged: _Judged
+    judged: frozenset[int]  # articles that the user's judged query sets name
 
+    def read(self, chosen: Sequence[Dated]) -> list[Article]:
+        """These articles with their texts, by (day, id)."""
+        ids, found = [article.id for article in chosen], list[Article]()
+        with self.ctx.store.begin() as conn:
+            for start in range(0, len(ids), _AT_ONCE):
+                found += article_rows.read(conn, self.as_of, ids=ids[start : start + _AT_ONCE])
+        return sorted(found, key=lambda article: (article.day, article.id))
 
-@dataclass(frozen=True)
-class _Judged:
-    """The users' own judged queries (``evaluation.judged``), and the texts and our articles that they judge."""
+    def usable(self, article: JudgedArticle) -> bool:
+        """Whether an article's title can be a query."""
+        return holdout.fits(article, self.encoding.document_text(article.text), self.ctx.config.dataset.min_query_chars)
 
-    content_hash: str
-    queries: list[str]
-    texts: list[str]  # relevant documents of folders with a corpus of their own
-    documents: set[str]  # relevant documents of the others: urls or ids of our articles
-
-    @classmethod
-    def read(cls, config: Config) -> _Judged:
-        folders = [Path(folder) for folder in config.evaluation.judged]
-        made = cls(hash_of_judged(folders), [], [], set())
-        for folder in folders:
-            queries, corpus = read_judged(folder)
-            relevant = {document for query in queries.queries for document in query.relevant}
-            made.queries.extend(query.text for query in queries.queries)
-            if corpus is None:
-                made.documents.update(relevant)
-            else:
-                made.texts.extend(t for id_, t in zip(corpus.ids, corpus.texts, strict=True) if id_ in relevant)
-        return made
+    def held_out(self) -> list[Heading]:
+        """Articles that are never trained on: those that the anchor set and judged sets name, and their stories."""
+        assert self.anchor is not None
+        named = self.judged | set(self.anchor.report["held_out"])
+        # A story's id is that of its first telling, which may be older than the window.
+        stories = named | {article.story_id for article in self.articles if article.id in named}
+        return [article for article in self.articles if article.id in named or article.story_id in stories]
 
 
 def build(ctx: Context, as_of: AsOf, *, progress: Progress = silent) -> int:
-    """The id of the as-of's training set, made now or found: the same as-of and configuration make one set.
+    """The id of the as-of's training set, new or already there: the same as-of and configuration make one set.
 
     Makes the training set, a corpus and the query sets that judge what is trained on it (``fresh``: titles of the
-    newest, held-out days; ``anchor``: frozen with the first set) as artifacts, then registers them. Two at once make
-    one; a killed one leaves artifacts that the next finds. Raises BadInputError when there is too little to learn
-    from.
+    newest, held-out days; ``anchor``: frozen with the first set) as artifacts, then registers them. The queries and
+    the relevant documents of ``evaluation.judged`` are held out, too. Two at once make one; a killed one leaves
+    artifacts that the next uses. Raises BadInputError when there is too little to learn from, UsageError for a judged
+    folder that is missing.
     """
     # One at a time: the first ever freezes the anchor set, and two must not freeze two.
     with ctx.store.lock("garam.dataset"):
         progress("articles", 0, 0)
-        known = _read(ctx, as_of)
-        if known.anchor is None:
-            known = _freeze_anchor(ctx, known)
-        recipe = _recipe(ctx.config.dataset, known)
+        inputs = _read(ctx, as_of)
+        if inputs.anchor is None:
+            inputs = _freeze_anchor(inputs)
+        recipe = _recipe(inputs)
         recipe_hash = content_hash(recipe)
         with ctx.store.begin() as conn:
             row = datasets.find(conn, as_of, recipe_hash)
             if row is not None and _complete(ctx, row):
                 return row.id
-        return _make(ctx, known, recipe, recipe_hash, progress)
+        return _make(inputs, recipe, recipe_hash, progress)
 
 
-def _read(ctx: Context, as_of: AsOf) -> _Known:
+def _read(ctx: Context, as_of: AsOf) -> _Input:
     encoding = base_encoding(ctx)
     with ctx.store.begin() as conn:
         since = as_of.day - dt.timedelta(days=ctx.config.dataset.window_days - 1)
-        found = list(article_rows.read(conn, as_of, since=since))
-        words = datasets.trending_words(conn, as_of)
-        groups = [SynonymGroup(tuple(held), sure) for held, sure in datasets.synonyms(conn, as_of)]
-        judged = _Judged.read(ctx.config)
-        return _Known(as_of, found, words, groups, datasets.anchor(conn), encoding, judged)
+        articles = article_rows.headings(conn, as_of, since=since)
+        trends = datasets.trending_words(conn, as_of)
+        groups = [SynonymGroup(tuple(words), confidence) for words, confidence in datasets.synonyms(conn, as_of)]
+        judged = _judged_articles(ctx, conn)
+        return _Input(ctx, as_of, articles, trends, groups, datasets.anchor(conn), encoding, judged)
 
 
-def _first_held_out(settings: DatasetConfig, known: _Known) -> dt.date:
+def _judged_articles(ctx: Context, conn: Connection) -> frozenset[int]:
+    """The ids of the articles that judged sets call relevant: by URL and, where a set has no corpus, by id."""
+    ids: set[int] = set()
+    for folder in judged_folders(ctx.config):
+        queries, corpus = read_judged(folder)
+        documents = sorted({document for query in queries.queries for document in query.relevant})
+        for start in range(0, len(documents), _AT_ONCE):
+            ids.update(map(int, evaluations.article_ids(conn, documents[start : start + _AT_ONCE]).values()))
+        if corpus is None:
+            ids.update(int(document) for document in documents if document.isdecimal())
+    return frozenset(ids)
+
+
+def _first_held_out(inputs: _Input) -> dt.date:
+    settings = inputs.ctx.config.dataset
     return holdout.holdout_from(
-        known.articles,
+        inputs.articles,
         days=settings.holdout_days,
         queries_min=settings.holdout_queries_min,
         share_max=settings.holdout_share_max,
-        usable=lambda a: holdout.fits(a, known.encoding.document_text(a.text), settings.min_query_chars),
+        usable=lambda of_day: sum(map(inputs.usable, inputs.read(of_day))),
     )
 
 
-def _freeze_anchor(ctx: Context, known: _Known) -> _Known:
+def _freeze_anchor(inputs: _Input) -> _Input:
     """Make and register the anchor set of the first training set."""
-    settings, text_of = ctx.config.dataset, known.encoding.document_text
-    first = _first_held_out(settings, known)
-    asked, searched = holdout.choose_anchor(
-        [a for a in known.articles if a.day < first],
+    ctx, settings = inputs.ctx, inputs.ctx.config.dataset
+    text_of = inputs.encoding.document_text
+    first = _first_held_out(inputs)
+    titled, searched = holdout.choose_anchor(
+        [a for a in inputs.articles if a.day < first],
+        inputs.read,
         queries=settings.anchor_queries,
         documents=settings.anchor_corpus,
         share_max=settings.anchor_share_max,
-        usable=lambda a: holdout.fits(a, text_of(a.text), settings.min_query_chars),
+        usable=inputs.usable,
         seed=settings.seed,
     )
-    if not asked:
-        raise BadInputError(
-            "no title can be asked for an anchor set: every title stands in its own text, or is too short"
-        )
-    queries = holdout.title_queries(asked, searched, text_of, settings.near_duplicate)
+    if not titled:
+        raise BadInputError("no title can be a query of the anchor set: every title is in its own text, or too short")
+    queries = holdout.title_queries(titled, searched, text_of, settings.near_duplicate)
     corpus = _put_corpus(ctx.artifacts, holdout.corpus_of(searched, text_of))
     name = _put_queries(ctx.artifacts, QuerySet("anchor", queries, corpus))
-    report = {"queries": len(queries), "documents": len(searched), "held_out": sorted(a.id for a in asked)}
+    report = {"queries": len(queries), "documents": len(searched), "held_out": sorted(a.id for a in titled)}
     with ctx.store.begin() as conn:
-        datasets.register_query_set(conn, known.as_of, name="anchor", artifact=name, report=report, frozen=True)
-        return replace(known, anchor=datasets.anchor(conn))
+        datasets.register_query_set(conn, inputs.as_of, name="anchor", artifact=name, report=report, frozen=True)
+        return replace(inputs, anchor=datasets.anchor(conn))
 
 
-def _recipe(settings: DatasetConfig, known: _Known) -> dict[str, Any]:
+def _recipe(inputs: _Input) -> dict[str, Any]:
     """Everything that the training set and its query sets depend on."""
-    assert known.anchor is not None
+    config = inputs.ctx.config
+    assert inputs.anchor is not None
     return {
         "format": FORMAT,
-        "settings": settings.model_dump(mode="json"),
-        "max_chars": known.encoding.max_chars,
-        "statistics": known.words.content_hash,
-        "synonyms": content_hash([[list(g.words), g.confidence] for g in known.groups]),
-        "articles": content_hash([[a.id, a.version, a.story_id, a.outlet] for a in known.articles]),
-        "anchor": known.anchor.artifact,
-        "judged": known.judged.content_hash,
+        "settings": config.dataset.model_dump(mode="json"),
+        "max_chars": inputs.encoding.max_chars,
+        "statistics": inputs.trends.content_hash,
+        "synonyms": content_hash([[list(g.words), g.confidence] for g in inputs.groups]),
+        "articles": content_hash(
+            [
+                content_hash([[a.id, a.version, a.story_id, a.outlet] for a in of_day])
+                for _, of_day in groupby(inputs.articles, key=lambda a: a.day)
+            ]
+        ),
+        "anchor": inputs.anchor.artifact,
+        "judged": content_hash(judged_files(config)),
+        "held_out_articles": [a.id for a in inputs.held_out()],
     }
 
 
@@ -157,56 +183,53 @@ def _complete(ctx: Context, row: TrainingSetRow) -> bool:
         return all(ctx.artifacts.has(held.artifact) for held in datasets.query_sets_by_id(conn, row.query_set_ids))
 
 
-def _make(ctx: Context, known: _Known, recipe: dict[str, Any], recipe_hash: str, progress: Progress) -> int:
-    settings, text_of = ctx.config.dataset, known.encoding.document_text
-    assert known.anchor is not None
-    anchored = Corpus.read(ctx.artifacts.get(_corpus_name(ctx.artifacts, known.anchor.artifact)))
-    first = _first_held_out(settings, known)
-    held_out = [a for a in known.articles if a.day >= first]
-    anchor_ids = set(known.anchor.report["held_out"])
+def _make(inputs: _Input, recipe: dict[str, Any], recipe_hash: str, progress: Progress) -> int:
+    ctx, settings, as_of = inputs.ctx, inputs.ctx.config.dataset, inputs.as_of
+    text_of = inputs.encoding.document_text
+    assert inputs.anchor is not None
+    anchor_corpus = Corpus.read(ctx.artifacts.get(_corpus_name(ctx.artifacts, inputs.anchor.artifact)))
+    first = _first_held_out(inputs)
+    newest = inputs.read([a for a in inputs.articles if a.day >= first])
 
     progress("query sets", 0, 0)
-    searched = _searched(known.articles, set(map(int, anchored.ids)), len(held_out), settings.corpus_size)
-    asked = [a for a in held_out if holdout.fits(a, text_of(a.text), settings.min_query_chars)]
-    asked = asked[-settings.holdout_queries_max :]
+    searched = inputs.read(
+        _searched(inputs.articles, set(map(int, anchor_corpus.ids)), len(newest), settings.corpus_size)
+    )
+    titled = [a for a in newest if inputs.usable(a)][-settings.holdout_queries_max :]
     queries = holdout.title_queries(
-        asked, searched, text_of, settings.near_duplicate, trending=known.words.trending, new_words=known.words.new
+        titled, searched, text_of, settings.near_duplicate, trending=inputs.trends.trending, new_words=inputs.trends.new
     )
     if not queries:
-        raise BadInputError(
-            f"none of the {len(held_out)} newest articles has a title that can be asked: crawl more days"
-        )
+        raise BadInputError(f"none of the {len(newest)} newest articles has a title that can be a query: crawl more")
     corpus = _put_corpus(ctx.artifacts, holdout.corpus_of(searched, text_of))
     fresh = _put_queries(ctx.artifacts, QuerySet("fresh", queries, corpus))
 
     guard = Guard(settings.near_duplicate)
-    holdout.hold_all(guard, held_out)
-    # Anchor articles that an as-of does not know (a backfill) cannot be trained on either way.
-    holdout.hold_all(guard, (a for a in known.articles if a.id in anchor_ids))
-    for query in QuerySet.read(ctx.artifacts.get(known.anchor.artifact)).queries:
-        guard.hold_query(query.text)
-    judged = _judged_articles(ctx, known)
-    holdout.hold_all(guard, judged)
-    for query_text in known.judged.queries:
-        guard.hold_query(query_text)
-    for number, text in enumerate(known.judged.texts, 1):
-        guard.hold(article_id=-number, story_id=-number, title="", text=text)  # no article of ours: what tells the same
+    holdout.hold_all(guard, newest)
+    # Articles that the anchor or a judged set names and an as-of does not know (a backfill) cannot be trained on.
+    holdout.hold_all(guard, inputs.read(inputs.held_out()))
+    for query in QuerySet.read(ctx.artifacts.get(inputs.anchor.artifact)).queries:
+        guard.hold_out_query(query.text)
+    for folder in judged_folders(ctx.config):
+        _hold_out_judged(guard, folder)
+    refused: Counter[str] = Counter()
     made = make_training_set(
-        known.articles,
-        as_of=known.as_of.day,
+        inputs.read(select(inputs.articles, as_of=as_of.day, settings=settings, guard=guard, refused=refused)),
+        as_of=as_of.day,
         settings=settings,
-        synonym_groups=known.groups,
+        synonym_groups=inputs.groups,
         exclude=guard,
         recipe=recipe,
         progress=progress,
     )
     made.report |= {
+        "articles": len(inputs.articles),
+        "refused": dict(sorted((refused + Counter(made.report["refused"])).items())),
         "first_held_out_day": first.isoformat(),
-        "held_out": len(held_out),
+        "held_out": len(newest),
         "queries": len(queries),
         "corpus": len(searched),
         "corpus_artifact": corpus,
-        "judged": sorted(article.id for article in judged),
     }
     with ctx.artifacts.scratch() as folder:
         made.write(folder / "set")
@@ -214,22 +237,21 @@ def _make(ctx: Context, known: _Known, recipe: dict[str, Any], recipe_hash: str,
     counts = {name: sum(name in q.slices for q in queries) for name in sorted({s for q in queries for s in q.slices})}
     report = {"queries": len(queries), "documents": len(searched), "slices": counts, "first_day": first.isoformat()}
     with ctx.store.begin() as conn:
-        fresh_id = datasets.register_query_set(conn, known.as_of, name="fresh", artifact=fresh, report=report)
+        fresh_id = datasets.register_query_set(conn, as_of, name="fresh", artifact=fresh, report=report)
         return datasets.register(
             conn,
-            known.as_of,
+            as_of,
             recipe_hash=recipe_hash,
             recipe=recipe,
             artifact=artifact,
             report=made.report,
-            query_set_ids=[fresh_id, known.anchor.id],
+            query_set_ids=[fresh_id, inputs.anchor.id],
         )
 
 
-def _searched(articles: list[Article], anchored: set[int], held_out: int, size: int) -> list[Article]:
-    """The corpus: the held-out articles and the anchor's documents, then the newest others, up to ``size``."""
-    newest = articles[-held_out:]
-    kept = {a.id for a in newest} | {a.id for a in articles if a.id in anchored}
+def _searched(articles: list[Heading], anchored: set[int], newest: int, size: int) -> list[Heading]:
+    """The corpus: the ``newest`` articles and the anchor's documents, then the newest others, up to ``size``."""
+    kept = {a.id for a in articles[-newest:]} | {a.id for a in articles if a.id in anchored}
     for article in reversed(articles):
         if len(kept) >= size:
             break
@@ -237,13 +259,16 @@ def _searched(articles: list[Article], anchored: set[int], held_out: int, size: 
     return [a for a in articles if a.id in kept]
 
 
-def _judged_articles(ctx: Context, known: _Known) -> list[Article]:
-    """Our articles that users' judged queries name by URL or id, and those of the same stories."""
-    with ctx.store.begin() as conn:
-        id_of_url = evaluations.article_ids(conn, sorted(known.judged.documents))
-    ids = {id_of_url.get(document, document) for document in known.judged.documents}
-    stories = {article.story_id for article in known.articles if str(article.id) in ids}
-    return [article for article in known.articles if article.story_id in stories]
+def _hold_out_judged(guard: Guard, folder: Path) -> None:
+    """Hold out a judged set's queries and, where it has its own corpus, its relevant documents."""
+    queries, corpus = read_judged(folder)
+    relevant = {document for query in queries.queries for document in query.relevant}
+    for query in queries.queries:
+        guard.hold_out_query(query.text)
+    if corpus is not None:
+        for document, title, text in zip(corpus.ids, corpus.titles, corpus.texts, strict=True):
+            if document in relevant:
+                guard.hold_out_text(title, text)
 
 
 def _put_corpus(artifacts: Artifacts, corpus: Corpus) -> str:

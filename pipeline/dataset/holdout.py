@@ -6,13 +6,15 @@ import datetime as dt
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pipeline.dataset.leakage import Guard, overlap, shingles
 from pipeline.dataset.passages import is_verbatim, normalised
-from pipeline.dataset.sampling import chance
+from pipeline.dataset.sampling import Dated, chance
 from pipeline.errors import BadInputError
 from pipeline.querysets import Corpus, Query
+
+D = TypeVar("D", bound=Dated)
 
 
 class JudgedArticle(Protocol):
@@ -38,19 +40,19 @@ def fits(article: JudgedArticle, text: str, min_query_chars: int) -> bool:
 
 
 def holdout_from(
-    articles: Sequence[JudgedArticle],
+    articles: Sequence[Dated],
     *,
     days: int,
     queries_min: int,
     share_max: float,
-    usable: Callable[[JudgedArticle], bool],
+    usable: Callable[[Sequence[Dated]], int],
 ) -> dt.date:
-    """The first held-out day: the newest ``days`` days, and older ones until ``queries_min`` titles can be asked.
+    """The first held-out day: the newest ``days`` days, and older ones until there are ``queries_min`` queries.
 
-    Thin days exist, and so do weeks without any. At most ``share_max`` of the articles are held out. Raises
-    BadInputError when even one day would be more than that, or leave nothing to train on.
+    ``usable`` counts the articles of one day whose titles can be queries. At most ``share_max`` of the articles are
+    held out. Raises BadInputError when even one day would be more than that, or leave nothing to train on.
     """
-    by_day: dict[dt.date, list[JudgedArticle]] = defaultdict(list)
+    by_day: dict[dt.date, list[Dated]] = defaultdict(list)
     for article in articles:
         by_day[article.day].append(article)
     if len(by_day) < 2:
@@ -58,18 +60,19 @@ def holdout_from(
             "articles of at least two days are needed: the newest is held out to judge, the others to learn from"
         )
     newest = max(by_day)
-    first, held, asked = newest, 0, 0
+    first, held_out, queries = newest, 0, 0
     for day in sorted(by_day, reverse=True):
-        if held and (asked >= queries_min and (newest - day).days >= days):
+        if held_out and (queries >= queries_min and (newest - day).days >= days):
             break
-        if held and held + len(by_day[day]) > share_max * len(articles):
+        if held_out and held_out + len(by_day[day]) > share_max * len(articles):
             break
         first = day
-        held += len(by_day[day])
-        asked += sum(map(usable, by_day[day]))
-    if held > len(articles) / 2:
+        held_out += len(by_day[day])
+        queries += usable(by_day[day])
+    if held_out > len(articles) / 2:
         raise BadInputError(
-            f"{held} of {len(articles)} articles are of {first}: too few older ones to learn from; import an archive"
+            f"{held_out} of {len(articles)} articles are of {first}: too few older ones to learn from; "
+            "import an archive"
         )
     return first
 
@@ -89,7 +92,7 @@ def _names(title: str, words: Sequence[str]) -> bool:
 
 
 def title_queries(
-    asked: Iterable[JudgedArticle],
+    titled: Iterable[JudgedArticle],
     searched: Sequence[JudgedArticle],
     text_of: Callable[[str], str],
     near_duplicate: float,
@@ -105,24 +108,25 @@ def title_queries(
     by_title: dict[str, list[JudgedArticle]] = defaultdict(list)
     by_story: dict[int, list[JudgedArticle]] = defaultdict(list)
     by_shingle: dict[int, list[int]] = defaultdict(list)
-    own = [shingles(text_of(article.text)) for article in searched]
-    for place, article in enumerate(searched):
+    titled = list(titled)
+    wanted = frozenset[int]().union(*(shingles(text_of(article.text)) for article in titled))
+    for row, article in enumerate(searched):
         by_title[normalised(article.title)].append(article)
         by_story[article.story_id].append(article)
-        for shingle in own[place]:
-            by_shingle[shingle].append(place)
+        for shingle in shingles(text_of(article.text)) & wanted:
+            by_shingle[shingle].append(row)
     queries: dict[str, Query] = {}
-    for article in asked:
+    for article in titled:
         key = normalised(article.title)
         if key in queries:
             continue
         relevant = {str(a.id): 1.0 for a in [*by_title[key], *by_story[article.story_id]]}
-        mine = shingles(text_of(article.text))
-        # A shingle of very many texts is a formula, not a telling.
-        near = Counter(place for s in mine if len(by_shingle[s]) <= 50 for place in by_shingle[s])
-        for place, _ in near.most_common(20):
-            if overlap(mine, own[place]) >= near_duplicate:
-                relevant[str(searched[place].id)] = 1.0
+        own = shingles(text_of(article.text))
+        # A shingle of very many texts is a formula and says nothing of the story.
+        near = Counter(row for s in own if len(by_shingle[s]) <= 50 for row in by_shingle[s])
+        for row, _ in near.most_common(20):
+            if overlap(own, shingles(text_of(searched[row].text))) >= near_duplicate:
+                relevant[str(searched[row].id)] = 1.0
         slices = slices_of(article.title, article.category, trending, new_words)
         queries[key] = Query(f"t{article.id}", " ".join(article.title.split()), relevant, slices)
     return list(queries.values())
@@ -135,7 +139,8 @@ def corpus_of(articles: Sequence[JudgedArticle], text_of: Callable[[str], str]) 
 
 
 def choose_anchor(
-    articles: Sequence[JudgedArticle],
+    articles: Sequence[D],
+    read: Callable[[Sequence[D]], Sequence[JudgedArticle]],
     *,
     queries: int,
     documents: int,
@@ -143,31 +148,36 @@ def choose_anchor(
     usable: Callable[[JudgedArticle], bool],
     seed: int,
 ) -> tuple[list[JudgedArticle], list[JudgedArticle]]:
-    """Articles whose titles the anchor set asks, and the documents it searches (these articles among them).
+    """Articles whose titles are the anchor set's queries, and the documents it searches (these articles among them).
 
-    Chosen by hash over all of the articles' time, one of a story; at most ``share_max`` of the articles are asked.
+    Chosen by hash over all of the articles' time, one of a story; at most ``share_max`` of the articles become
+    queries. ``read`` gives the texts of some of the articles, of as few as are needed.
     """
-    order = sorted(articles, key=lambda a: chance(seed, "anchor", a.id))
+
+    def rank(article: Dated) -> float:
+        return chance(seed, "anchor", article.id)
+
+    order = sorted(articles, key=rank)
     most = max(1, min(queries, int(share_max * len(articles))))
-    asked: list[JudgedArticle] = []
+    titled: list[JudgedArticle] = []
     stories: set[int] = set()
     titles: set[str] = set()
-    for article in order:
-        if len(asked) >= most:
+    for start in range(0, len(order), most):
+        for article in sorted(read(order[start : start + most]), key=rank):
+            title = normalised(article.title)
+            if len(titled) < most and article.story_id not in stories and title not in titles and usable(article):
+                titled.append(article)
+                stories.add(article.story_id)
+                titles.add(title)
+        if len(titled) == most:
             break
-        title = normalised(article.title)
-        if article.story_id not in stories and title not in titles and usable(article):
-            asked.append(article)
-            stories.add(article.story_id)
-            titles.add(title)
-    ids = {a.id for a in asked}
-    others = [a for a in order if a.id not in ids][: max(0, documents - len(asked))]
-    searched = sorted([*asked, *others], key=lambda a: (a.day, a.id))
-    return asked, searched
+    ids = {a.id for a in titled}
+    others = read([a for a in order if a.id not in ids][: max(0, documents - len(titled))])
+    return titled, sorted([*titled, *others], key=lambda a: (a.day, a.id))
 
 
 def hold_all(guard: Guard, articles: Iterable[JudgedArticle]) -> Guard:
     """Hold articles out of training."""
     for article in articles:
-        guard.hold(article_id=article.id, story_id=article.story_id, title=article.title, text=article.text)
+        guard.hold_out(article_id=article.id, story_id=article.story_id, title=article.title, text=article.text)
     return guard

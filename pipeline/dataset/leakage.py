@@ -1,4 +1,4 @@
-"""Whether two texts tell the same: shingles of words, hashed."""
+"""Leakage between training and test: what is held out, and near-duplicates by hashed shingles of words."""
 
 from __future__ import annotations
 
@@ -45,34 +45,38 @@ def overlap(a: frozenset[int], b: frozenset[int]) -> float:
 
 
 class Guard:
-    """Knows what is held out, and says of an article why it must not be trained on."""
+    """What is held out of training, and why an article or a query must not be trained on."""
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
         self._queries: set[str] = set()
-        self._asked: dict[int, list[frozenset[int]]] = defaultdict(list)
+        self._query_shingles: dict[int, list[frozenset[int]]] = defaultdict(list)
         self._stories: set[int] = set()
         self._articles: set[int] = set()
         self._sizes: list[int] = []
-        self._held: dict[int, list[int]] = defaultdict(list)
+        self._documents: dict[int, list[int]] = defaultdict(list)  # shingle -> rows of ``_sizes``
 
-    def hold(self, *, article_id: int, story_id: int, title: str, text: str) -> None:
-        """Hold an article out: it, its story, its title, and whatever tells the same."""
+    def hold_out(self, *, article_id: int, story_id: int, title: str, text: str) -> None:
+        """Hold an article out: it, its story, its title as a query, and near-duplicates of its text."""
         self._articles.add(article_id)
         self._stories.add(story_id)
+        self.hold_out_text(title, text)
+
+    def hold_out_text(self, title: str, text: str) -> None:
+        """Hold out a document that is no article of ours: its title as a query, and near-duplicates of its text."""
         if title:
-            self.hold_query(title)
+            self.hold_out_query(title)
         own = shingles(text)
         for shingle in own:
-            self._held[shingle].append(len(self._sizes))
+            self._documents[shingle].append(len(self._sizes))
         self._sizes.append(len(own))
 
-    def hold_query(self, text: str) -> None:
-        """Hold a query out: no example may ask it."""
+    def hold_out_query(self, text: str) -> None:
+        """Hold a query out: no example may have it."""
         self._queries.add(normalised(text))
         own = shingles(text)
         for shingle in own:
-            self._asked[shingle].append(own)
+            self._query_shingles[shingle].append(own)
 
     def refuses_query(self, text: str) -> bool:
         """Whether a query is one of those held out."""
@@ -81,21 +85,20 @@ class Guard:
     def near_query(self, text: str) -> bool:
         """Whether a query shares ``threshold`` of its shingles with one that is held out."""
         own = shingles(text)
-        near = (held for shingle in own for held in self._asked.get(shingle, ()))
-        return any(overlap(own, held) >= self.threshold for held in near)
+        near = (other for shingle in own for other in self._query_shingles.get(shingle, ()))
+        return any(overlap(own, other) >= self.threshold for other in near)
 
-    def refuses(self, *, article_id: int, story_id: int, text: str) -> str | None:
-        """Why an article must not be trained on ("held_out", "story", "near_duplicate"), or None."""
+    def refuses(self, *, article_id: int, story_id: int) -> str | None:
+        """Why an article must not be trained on, by its identity: "held_out", "story" or None."""
         if article_id in self._articles:
             return "held_out"
-        if story_id in self._stories:
-            return "story"
+        return "story" if story_id in self._stories else None
+
+    def near_duplicate(self, text: str) -> bool:
+        """Whether a text shares ``threshold`` of the shingles of a held-out document."""
         own = shingles(text)
-        common = Counter(held for shingle in own for held in self._held.get(shingle, ()))
-        for held, count in common.most_common(3):
-            if count >= self.threshold * min(len(own), self._sizes[held]):
-                return "near_duplicate"
-        return None
+        common = Counter(row for shingle in own for row in self._documents.get(shingle, ()))
+        return any(count >= self.threshold * min(len(own), self._sizes[row]) for row, count in common.most_common(3))
 
 
 def duplicates(texts: Iterable[str]) -> set[int]:

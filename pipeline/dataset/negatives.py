@@ -1,4 +1,4 @@
-"""Negatives of a query: half what BM25 takes for an answer, half random, without what does answer it."""
+"""Negatives of a query: half hard (ranked high by BM25), half random, without likely relevant documents."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from pipeline.dataset.bm25 import BM25, Tokenizer, bigrams
+import numpy as np
+
 from pipeline.dataset.leakage import overlap, shingles
 from pipeline.errors import BadInputError, UsageError
+from pipeline.ranking.bm25 import BM25, Tokenizer, bigrams, top
 
 
 @dataclass(frozen=True)
 class Mined:
-    """Negatives of a pair, as positions of documents; ``refused`` counts candidates by reason."""
+    """Negatives of a pair, as positions of documents."""
 
     hard: list[int]
     random: list[int]
@@ -23,7 +26,7 @@ class Mined:
 
 @dataclass(frozen=True)
 class PairWithNegatives:
-    """A query, the document that answers it, and documents that do not."""
+    """A query, its relevant document, and documents that are not relevant."""
 
     query: str
     positive: str
@@ -47,38 +50,36 @@ def mine(
     refused: Counter[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Mined]:
-    """Negatives of each query, whose answer is ``documents[positives[i]]``.
+    """Negatives of each query, whose relevant document is ``documents[positives[i]]``.
 
     A candidate of the first ``top_k`` BM25 ranks is refused when it is the positive, of the positive's story
-    (``stories[j]`` of document j), scores more than ``margin`` times what the positive scores (it may well be an
-    answer too), or shares ``near_duplicate`` of its shingles with the positive. What hard ones are missing are
+    (``stories[j]`` of document j), scores more than ``margin`` times what the positive scores (it may well be
+    relevant too), or shares ``near_duplicate`` of its shingles with the positive. What hard ones are missing are
     drawn at random, so every query has ``negatives`` of them while the collection lasts. Deterministic by ``seed``.
     """
     if not 0 <= hard_share <= 1 or negatives < 1 or top_k < 1:
         raise UsageError("negatives and top_k must be at least 1, and hard_share from 0 to 1")
     refused = Counter() if refused is None else refused
-    model = BM25(documents, tokenize)
-    own_scores = model.pairs(queries, positives)
-    held = [shingles(document) for document in documents]
+    shingles_of = lru_cache(maxsize=20_000)(lambda document: shingles(documents[document]))
     wanted = round(negatives * hard_share)
-    found: list[Mined] = []
-    for index, (positive, (candidates, scores)) in enumerate(zip(positives, model.top(queries, top_k), strict=True)):
+    mined: list[Mined] = []
+    for index, (positive, scores) in enumerate(zip(positives, BM25(documents, tokenize).scores(queries), strict=True)):
         hard: list[int] = []
-        for candidate, score in zip(candidates.tolist(), scores.tolist(), strict=True):
+        for candidate, score in zip(*map(np.ndarray.tolist, top(scores, top_k)), strict=True):
             if len(hard) >= wanted:
                 break
-            reason = _reason(candidate, positive, score, float(own_scores[index]), margin, stories)
-            if reason is None and overlap(held[candidate], held[positive]) >= near_duplicate:
+            reason = _reason(candidate, positive, score, float(scores[positive]), margin, stories)
+            if reason is None and overlap(shingles_of(candidate), shingles_of(positive)) >= near_duplicate:
                 reason = "near_duplicate"
             if reason is None:
                 hard.append(candidate)
             elif reason != "positive":
                 refused[reason] += 1
         draw = random.Random(zlib.crc32(f"{seed}\0{queries[index]}".encode()))
-        found.append(Mined(hard, _random(draw, negatives - len(hard), len(documents), positive, hard, stories)))
+        mined.append(Mined(hard, _random(draw, negatives - len(hard), len(documents), positive, hard, stories)))
         if progress and index % 256 == 255:
             progress(index + 1, len(queries))
-    return found
+    return mined
 
 
 def _reason(
@@ -121,7 +122,7 @@ def add_hard_negatives_bm25(
 ) -> list[PairWithNegatives]:
     """Negatives for (query, document) pairs: ``hard_share`` of them from BM25's first ``top_k`` ranks.
 
-    The ranking is that of rank-bm25's BM25Okapi over the same words. A pair's document that is not among
+    The ranking is Lucene's BM25 (`pipeline.ranking.bm25`). A pair's document that is not among
     ``documents`` is searched along with them. See `mine` for what is refused.
     """
     if not qd_pairs:

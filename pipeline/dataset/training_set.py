@@ -8,22 +8,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pipeline.artifacts import content_hash
 from pipeline.config.dataset import DatasetConfig
 from pipeline.dataset.leakage import Guard
 from pipeline.dataset.negatives import mine
 from pipeline.dataset.passages import is_verbatim, normalised, passages, without
-from pipeline.dataset.rewrites import Rewriter, SynonymGroup, aliases
+from pipeline.dataset.rewrites import Rewriter, SynonymGroup, alias_groups
 from pipeline.dataset.sampling import chance, replayed, weight_of
 from pipeline.errors import BadInputError
 from pipeline.progress import Progress, silent
+from pipeline.text.aliases import find_aliases
 
-if TYPE_CHECKING:
-    pass
-
-FORMAT = 3
+FORMAT = 4
 """Changes when the same articles and settings would give another training set."""
 
 
@@ -42,6 +40,20 @@ class TrainingArticle(Protocol):
     def story_id(self) -> int: ...
     @property
     def outlet(self) -> str: ...
+
+
+class Headed(Protocol):
+    """What an article is chosen by."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def day(self) -> dt.date: ...
+    @property
+    def story_id(self) -> int: ...
+
+
+A = TypeVar("A", bound=Headed)
 
 
 @dataclass
@@ -111,31 +123,18 @@ def make_training_set(
     """Passages and examples of ``articles``, the newest of which are of ``as_of``.
 
     Examples: title -> passage, where a title cannot be asked sentence -> the passage it was taken out of, and both
-    with a name or a synonym replaced (``settings.expansion_ratio`` of all pairs). ``exclude`` refuses what is held
+    with an alias or a synonym replaced (``settings.expansion_ratio`` of all pairs). ``exclude`` refuses what is held
     out. Deterministic.
     Raises BadInputError when nothing is left to learn from.
     """
     guard = exclude or Guard(settings.near_duplicate)
     groups = list(synonym_groups)
     work = _Work()
-    allowed = []
-    for article in articles:
-        reason = guard.refuses(article_id=article.id, story_id=article.story_id, text=article.text)
-        if reason is None and (as_of - article.day).days >= settings.window_days:
-            reason = "too_old"
-        if reason:
-            work.refused[f"article_{reason}"] += 1
-        else:
-            allowed.append(article)
-    chosen = replayed(
-        allowed,
-        newest=as_of,
-        recent_days=settings.recent_days,
-        most=settings.max_articles,
-        replay_share=settings.replay_share,
-        half_life=settings.half_life_days,
-        seed=settings.seed,
-    )
+    chosen = select(articles, as_of=as_of, settings=settings, guard=guard, refused=work.refused)
+    near = {article.id for article in chosen if guard.near_duplicate(article.text)}
+    if near:
+        work.refused["article_near_duplicate"] += len(near)
+        chosen = [article for article in chosen if article.id not in near]
     for done, article in enumerate(chosen):
         if done % 500 == 0:
             progress("pairs", done, len(chosen))
@@ -156,6 +155,34 @@ def make_training_set(
         **(recipe or {}),
     }
     return TrainingSet(work.passages, work.examples, recipe, _report(articles, chosen, work))
+
+
+def select(
+    articles: Sequence[A], *, as_of: dt.date, settings: DatasetConfig, guard: Guard, refused: Counter[str]
+) -> list[A]:
+    """The articles that a training set is made of, in their order: no text is needed to choose them.
+
+    At most ``settings.max_articles`` of the window, without what ``guard`` holds out by article or story; ``refused``
+    counts those by reason.
+    """
+    allowed = []
+    for article in articles:
+        reason = guard.refuses(article_id=article.id, story_id=article.story_id)
+        if reason is None and (as_of - article.day).days >= settings.window_days:
+            reason = "too_old"
+        if reason:
+            refused[f"article_{reason}"] += 1
+        else:
+            allowed.append(article)
+    return replayed(
+        allowed,
+        newest=as_of,
+        recent_days=settings.recent_days,
+        most=settings.max_articles,
+        replay_share=settings.replay_share,
+        half_life=settings.half_life_days,
+        seed=settings.seed,
+    )
 
 
 def _pairs_of(article: TrainingArticle, as_of: dt.date, settings: DatasetConfig, guard: Guard, work: _Work) -> None:
@@ -227,12 +254,16 @@ def _expand(
     work: _Work,
 ) -> None:
     """Rewritten examples, up to the share wanted; which ones is decided by hash."""
-    rewriter = Rewriter(groups, settings.minimum_confidence)
-    named = {article.id: aliases(article.text) for article in chosen}
+    aliases = find_aliases(
+        [article.text for article in chosen],
+        [article.day for article in chosen],
+        stories=[article.story_id for article in chosen],
+    )
+    by_alias = Rewriter(alias_groups(aliases), settings.minimum_confidence, "alias")
+    by_synonym = Rewriter(groups, settings.minimum_confidence)
     possible = []
     for example, position in zip(work.examples, work.answers, strict=True):
-        names = named[work.passages[position]["article_id"]]
-        for kind, query in [*rewriter.by_aliases(example["query"], names), *rewriter.rewrite(example["query"])]:
+        for kind, query in [*by_alias.rewrite(example["query"]), *by_synonym.rewrite(example["query"])]:
             possible.append(
                 (chance(settings.seed, "rewrite", example["positive"], query), kind, query, position, example)
             )

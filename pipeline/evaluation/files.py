@@ -1,6 +1,6 @@
 """Evaluation on files alone: models, judged queries and baselines from folders, a report into a folder.
 
-No database and no cluster: BM25 is Lucene's formula over kiwipiepy's morphemes (see `pipeline.evaluation.bm25`).
+No database and no cluster: BM25 is Lucene's formula over kiwipiepy's morphemes (see `pipeline.ranking.bm25`).
 Encoders, like BM25, take IDF and the average length of a text from the corpus that is searched.
 """
 
@@ -14,17 +14,19 @@ from typing import Any
 
 from pipeline.config import Config, load
 from pipeline.errors import BadInputError, UsageError
-from pipeline.evaluation import bm25, report
+from pipeline.evaluation import report
 from pipeline.evaluation.encodings import Ranker
-from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult
-from pipeline.evaluation.runs import hybrid_run, sparse_run
-from pipeline.evaluation.significance import interval, p_value
 from pipeline.judged import read_judged
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
+from pipeline.ranking import bm25
+from pipeline.ranking.metrics import Cost
+from pipeline.ranking.runs import hybrid_run, sparse_run
+from pipeline.ranking.significance import interval, p_value
 
 BM25, FLOOR = "bm25", "floor"
+_BM25_NAME = "BM25 over kiwipiepy morphemes (no cluster)"
 
 
 def evaluate_files(
@@ -68,7 +70,7 @@ def evaluate_files(
     if lexical:
         for result, (queries, corpus) in zip(results, sets, strict=True):
             progress(f"BM25 on {result.name}", 0, 0)
-            index = bm25.BM25(corpus.texts, k1=config.evaluation.bm25_k1, b=config.evaluation.bm25_b)
+            index = bm25.BM25(corpus.texts, bm25.morphemes, k1=config.evaluation.bm25_k1, b=config.evaluation.bm25_b)
             runs[result.name] = index.run([query.text for query in queries.queries])
             result.add(BM25, runs[result.name])
     for name, folder in zip(names, folders + others, strict=True):
@@ -96,7 +98,7 @@ def evaluate_files(
     written: dict[str, Any] = {
         "sets": {r.name: r.summary(confidence=evaluation.confidence, resamples=evaluation.resamples) for r in results},
         "comparisons": {r.name: _comparisons(r, names[: len(folders)], compared, config) for r in results},
-        "bm25": bm25.BM25.name if lexical else None,
+        "bm25": _BM25_NAME if lexical else None,
         "hybrid": {
             "bm25": config.serving.hybrid_bm25,
             "fusion": config.serving.hybrid_fusion,

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from pipeline.asof import AsOf
 from pipeline.config.gate import GateConfig
-from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult
-from pipeline.evaluation.significance import Differences, holm, interval, lower_bound, p_value
 from pipeline.promotion import is_newer
+from pipeline.ranking.metrics import Cost
+from pipeline.ranking.significance import Differences, holm, interval, lower_bound, p_value
 
 FRESH, ANCHOR = "fresh", "anchor"
 BM25, FLOOR = "bm25", "floor"

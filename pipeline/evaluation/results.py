@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import content_hash
 from pipeline.errors import CorruptArtifactError
-from pipeline.evaluation.metrics import METRICS, Cost, Judgments, Values, measure
-from pipeline.evaluation.runs import Run
-from pipeline.evaluation.significance import Differences, interval
 from pipeline.querysets import Corpus, QuerySet
+from pipeline.ranking.metrics import METRICS, Cost, Judgments, Values, measure
+from pipeline.ranking.runs import Run
+from pipeline.ranking.significance import Differences, interval
 
 
 @dataclass

@@ -15,13 +15,13 @@ from pipeline.context import Context
 from pipeline.errors import RefusedError, UsageError
 from pipeline.evaluation import gate, results
 from pipeline.evaluation.encodings import Ranker, keep_made, read_weights
-from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult
-from pipeline.evaluation.runs import DEPTH, Run, hybrid_run, sparse_run
-from pipeline.judged import hash_of_judged, over_articles, read_judged
+from pipeline.judged import judged_files, judged_folders, over_articles, read_judged
 from pipeline.kept import encoding_of, model_encoding, read_kept
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
+from pipeline.ranking.metrics import Cost
+from pipeline.ranking.runs import DEPTH, Run, hybrid_run, sparse_run
 from pipeline.search import bm25_run, servable_check
 from pipeline.store import datasets, evaluations, models
 from pipeline.store.evaluations import Live, Weights
@@ -56,7 +56,7 @@ class _Plan:
                 "fusion": _fusion(ctx),
                 "weights": [w.artifact if w else None for w in (self.candidate_weights, self.champion_weights)],
                 "sets": self.sets,
-                "judged": hash_of_judged(self.judged),
+                "judged": judged_files(ctx.config),
             }
         )
 
@@ -82,8 +82,9 @@ def _plan(ctx: Context, model_id: int) -> _Plan:
         champion = models.get(conn, live.model_id) if live else None
         theirs = evaluations.weights(conn, live.query_weights_id) if live and live.query_weights_id else None
         mine = evaluations.newest_accepted_weights(conn, candidate.vocabulary_hash)
-    judged = [Path(folder) for folder in ctx.config.evaluation.judged]
-    return _Plan(candidate, champion, live, mine, theirs, [(row.name, row.artifact) for row in rows], judged)
+    return _Plan(
+        candidate, champion, live, mine, theirs, [(row.name, row.artifact) for row in rows], judged_folders(ctx.config)
+    )
 
 
 def evaluate(ctx: Context, model_id: int, *, progress: Progress = silent) -> int:

@@ -18,11 +18,11 @@ from pipeline.encoder.vocabulary import Vocabulary
 from pipeline.evaluation.encodings import Ranker, keep_made, read_weights
 from pipeline.evaluation.gate import Rule
 from pipeline.evaluation.results import SetResult
-from pipeline.evaluation.runs import sparse_run
-from pipeline.evaluation.significance import lower_bound
 from pipeline.kept import encoding_of, read_kept
 from pipeline.progress import Progress, silent
 from pipeline.querysets import Corpus, QuerySet
+from pipeline.ranking.runs import sparse_run
+from pipeline.ranking.significance import lower_bound
 from pipeline.store import evaluations, models
 from pipeline.store.evaluations import Live, Weights
 from pipeline.store.models import Model

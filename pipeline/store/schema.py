@@ -312,7 +312,7 @@ training_sets = _table(
 query_sets = _table(
     "query_sets",
     _id(),
-    _text("name"),  # fresh, anchor, trending, new_words, questions, judged:NAME
+    _text("name"),  # fresh, anchor
     sa.Column("day", sa.Date, nullable=False),
     _time("known_by"),
     _text("artifact", unique=True),  # queries.jsonl, qrels.tsv, corpus.jsonl (BEIR)

@@ -18,10 +18,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.store.schema import article_versions, articles
-from pipeline.text.duplicates import Telling, agreement, likeness, telling
+from pipeline.text.duplicates import MARGIN, Telling, agreement, likeness, telling
 
 _MOST_CANDIDATES = 50  # first tellings of one band that are compared with a new article, the newest first
-_MARGIN = 0.2  # below the least similarity: three standard errors of its estimate, so that only the texts decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,7 @@ def _close(told: Told, first: _First, least: Likeness) -> bool:
     assert told.fingerprint is not None
     return (
         abs(told.published_at - first.published_at) <= least.within
-        and agreement(told.fingerprint, first.fingerprint) >= least.similarity - _MARGIN
+        and agreement(told.fingerprint, first.fingerprint) >= least.similarity - MARGIN
     )
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.synonyms.aliases import Alias, compact, find_aliases
 from pipeline.synonyms.clusters import TemporalClusters, cluster_tokens_temporal
 from pipeline.synonyms.contrast import Usage
 from pipeline.synonyms.embeddings import TemporalEmbeddings, WindowEmbeddings
 from pipeline.synonyms.pairs import SynonymGroup, SynonymPair, complete_groups, ordered
+from pipeline.text.aliases import Alias, compact, find_aliases
 from pipeline.text.words import canonical
 
 _MOST_RANDOM = 2000  # words whose pairs are the random pairs of a window: two million of them

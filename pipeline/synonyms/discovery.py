@@ -16,7 +16,6 @@ from pipeline.errors import BadInputError, RefusedError
 from pipeline.progress import Progress, silent
 from pipeline.store import articles, models
 from pipeline.store import synonyms as store
-from pipeline.synonyms.aliases import find_aliases
 from pipeline.synonyms.candidates import Neighbourhood, discover_synonyms_temporal, form
 from pipeline.synonyms.clusters import TemporalClusters, cluster_tokens_temporal
 from pipeline.synonyms.contrast import Usage
@@ -25,6 +24,7 @@ from pipeline.synonyms.labelled_pairs import labelled_pairs
 from pipeline.synonyms.pairs import SynonymPair
 from pipeline.synonyms.validators.proof import Question
 from pipeline.synonyms.windows import sample_windows, windows_of
+from pipeline.text.aliases import find_aliases
 from pipeline.text.words import key as analyser
 
 RULES = 1  # increment it when the code finds other candidates: runs are identified by it

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.synonyms.aliases import Alias
 from pipeline.synonyms.candidates import Neighbourhood, form, measured
 from pipeline.synonyms.contrast import Usage
 from pipeline.synonyms.pairs import ordered
 from pipeline.synonyms.validators.proof import Question
 from pipeline.synonyms.windows import WindowSample
+from pipeline.text.aliases import Alias
 
 
 def halves(samples: Sequence[WindowSample]) -> tuple[list[WindowSample], list[WindowSample]]:

@@ -7,8 +7,11 @@ compared: `likeness` decides, on the texts themselves. Same text, same signature
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import zlib
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 HASHES = 64
 ROWS = 3
 BANDS = HASHES // ROWS  # texts of similarity s share a band with 1 - (1 - s^3)^21: .94 at .5, .994 at .6, .03 at .1
+MARGIN = 0.2  # below the least similarity: three standard errors of its estimate, so that only the texts decide
 LEAST_WORDS = 5  # shorter texts say too little to be the same story
 
 _WORDS = re.compile(r"[가-힣]+|[A-Za-z]+|\d+")
@@ -103,3 +107,33 @@ def _key(data: bytes) -> int:
 def agreement(first: bytes, second: bytes) -> float:
     """The estimate of the Jaccard similarity from two signatures: the share of equal hashes, in steps of 1/64."""
     return float(np.mean(np.frombuffer(first, dtype="<u4") == np.frombuffer(second, dtype="<u4")))
+
+
+def stories(articles: Sequence[tuple[str, str, dt.datetime]], *, similarity: float, within: dt.timedelta) -> list[int]:
+    """The story of each article (title, text, published at): the position of its first telling, which may be itself.
+
+    The rule of the service (`pipeline.store.stories`) over a whole list in its order: an article joins the most
+    similar earlier first telling with a Jaccard similarity of at least ``similarity``, published less than ``within``
+    apart, else it begins a story. Nothing ever joins a retelling, so similarity cannot creep along a chain of texts.
+    """
+    firsts: dict[int, tuple[dt.datetime, bytes, Telling]] = {}
+    by_band: dict[tuple[int, int], list[int]] = defaultdict(list)
+    result = []
+    for position, (title, text, published) in enumerate(articles):
+        mine, fingerprint = telling(title, text), signature(title, text)
+        best, story = 0.0, position
+        if mine is not None and fingerprint is not None:
+            own_bands = bands(fingerprint)
+            for first in sorted({first for band in own_bands for first in by_band[band]}):
+                when, other, told = firsts[first]
+                if abs(published - when) > within or agreement(fingerprint, other) < similarity - MARGIN:
+                    continue
+                alike = likeness(mine, told)
+                if alike >= similarity and alike > best:
+                    best, story = alike, first
+            if story == position:
+                firsts[position] = (published, fingerprint, mine)
+                for band in own_bands:
+                    by_band[band].append(position)
+        result.append(story)
+    return result

@@ -110,7 +110,6 @@ def make_job(ctx: Context, training_set_id: int) -> str:
         base = _base(models.base(conn))
         champion = models.champion(conn)
         parent = models.head(conn, base.vocabulary_hash, row.as_of) or base
-        anchor = datasets.anchor(conn)
     corpora = [QuerySet.read(ctx.artifacts.get(name)).corpus or name for name in query_sets]
     identity, encoding = model_encoding(ctx, base)
     reader = _Reader(
@@ -119,7 +118,7 @@ def make_job(ctx: Context, training_set_id: int) -> str:
         encoding,
         identity,
         first_held_out=dt.date.fromisoformat(row.report["first_held_out_day"]),
-        never={*(anchor.report["held_out"] if anchor else ()), *row.report["judged"]},
+        never=set(row.recipe["held_out_articles"]),
     )
     reader.read()
     recipe = sums_recipe(ctx, base.artifact)

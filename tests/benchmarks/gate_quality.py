@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from pipeline.config.gate import GateConfig
 from pipeline.evaluation import gate
-from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult
+from pipeline.ranking.metrics import Cost
 
 NOISE = 0.30
 """Spread of a model's own part of a log rank; gives differences with a standard deviation of about 0.13."""

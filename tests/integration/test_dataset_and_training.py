@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
+import shutil
 import threading
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +17,13 @@ import sqlalchemy as sa
 
 from pipeline.asof import AsOf
 from pipeline.config import Config
-from pipeline.context import Context
+from pipeline.config.evaluation import EvaluationConfig
 from pipeline.dataset import build
 from pipeline.dataset.passages import normalised
 from pipeline.encoder import Encoder
-from pipeline.errors import BadInputError
+from pipeline.errors import BadInputError, UsageError
 from pipeline.kept import read_kept
-from pipeline.querysets import Corpus, QuerySet
+from pipeline.querysets import Corpus, Query, QuerySet
 from pipeline.store import datasets, models, news
 from pipeline.store import vectors as vector_rows
 from pipeline.store.schema import (
@@ -131,32 +134,59 @@ def test_held_out_is_held_out_and_built_once(ctx):
         assert conn.execute(sa.select(sa.func.count()).select_from(query_sets)).scalar_one() == 2
 
 
-def test_what_users_judge_is_never_learned_from(ctx, database, tmp_path, monkeypatch):
-    monkeypatch.setenv("GARAM_DATABASE_URL", database)
+def test_judged_queries_and_their_documents_are_held_out_of_training(ctx, tmp_path):
     put_base(ctx, tmp_path / "base")
-    plain = build(ctx, as_of(ctx))
-    _, _, rows = read(ctx, plain)
-    own, foreign = (passage["article_id"] for passage in rows["passages"][:2])
-    asked = next(e["query"] for e in rows["examples"] if e["positive"].split("-")[0] not in {str(own), str(foreign)})
+    number = put_articles(ctx, [Given(FIRST + dt.timedelta(days=9), "원본 기사 본문입니다. " * 9, title="원본 기사")])[
+        0
+    ]
+    titled = some(4, 1, 900)[0]
+    retelling = Given(FIRST + dt.timedelta(days=9), "고쳐 쓴 기사 본문이다. " * 9, title="고쳐 쓴 기사")
+    by_id, by_title = put_articles(ctx, [retelling, titled])
     with ctx.store.begin() as conn:
-        url = conn.execute(sa.select(articles.c.url).where(articles.c.id == own)).scalar_one()
-        text = next(p["text"] for p in rows["passages"] if p["article_id"] == foreign)
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    for folder, query, document in ((ours, asked, url), (theirs, "다른 질문", "d1")):
-        folder.mkdir()
-        (folder / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": query}), "utf-8")
-        (folder / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\nq\t{document}\t1\n", "utf-8")
-    (theirs / "corpus.jsonl").write_text(json.dumps({"_id": "d1", "title": "", "text": text}), "utf-8")
-    evaluation = ctx.config.evaluation.model_copy(update={"judged": [str(ours), str(theirs)]})
-    ctx = Context(ctx.config.model_copy(update={"evaluation": evaluation}))
-    judged = build(ctx, as_of(ctx))
-    row, _, rows = read(ctx, judged)
-    assert judged != plain
-    assert not {own, foreign} & {passage["article_id"] for passage in rows["passages"]}
-    assert normalised(asked) not in {normalised(example["query"]) for example in rows["examples"]}
-    assert own in row.report["judged"]
-    new = described(ctx, make_job(ctx, judged))["new"]
-    assert str(own) not in Corpus.read(ctx.artifacts.get(new["corpus"])).ids
+        conn.execute(sa.update(articles).where(articles.c.id == by_id).values(story_id=number))
+        url = conn.execute(sa.select(articles.c.url).where(articles.c.id == number)).scalar_one()
+    copied = some(4, 1, 901)[0]
+    (copy,) = put_articles(ctx, [copied])
+    ours, foreign = tmp_path / "ours", tmp_path / "foreign"
+    QuerySet("ours", [Query("1", titled.title, {url: 1.0})]).write(ours)
+    Corpus(["a"], [copied.text], ["다른 제목"]).write(foreign)
+    QuerySet("foreign", [Query("1", "무엇인가 묻는 말", {"a": 1.0})]).write(foreign)
+    now = as_of(ctx)
+    unaware = build(ctx, now)
+    assert {number, by_id, copy, by_title} <= {p["article_id"] for p in read(ctx, unaware)[2]["passages"]}
+
+    ctx.__dict__["config"] = ctx.config.model_copy(
+        update={"evaluation": EvaluationConfig(judged=[str(ours), str(foreign)])}
+    )
+    aware = build(ctx, now)
+    assert aware != unaware
+    row, _, rows = read(ctx, aware)
+    assert not {number, by_id, copy} & {p["article_id"] for p in rows["passages"]}
+    assert normalised(titled.title) not in {normalised(e["query"]) for e in rows["examples"]}
+    assert {number, by_id} <= set(row.recipe["held_out_articles"])
+    learned = Corpus.read(ctx.artifacts.get(described(ctx, make_job(ctx, aware))["new"]["corpus"])).ids
+    assert not {str(number), str(by_id)} & set(learned)
+
+    (ours / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n1\t5\t1\n", "utf-8")
+    assert build(ctx, now) not in (aware, unaware), "other judgments, another training set"
+    shutil.rmtree(ours)
+    with pytest.raises(UsageError, match=r"evaluation\.judged names"):
+        build(ctx, now)
+
+
+def test_only_the_articles_that_are_used_are_in_memory(ctx):
+    """Three years of articles do not fit: headings of all, texts of the chosen."""
+    long = [replace(one, text=one.text + "가" * 100_000) for day in range(12) for one in some(day, 25, 300 + day)]
+    put_articles(ctx, long)
+    few = {"max_articles": 30, "corpus_size": 30, "anchor_corpus": 10}
+    dataset = ctx.config.dataset.model_copy(update=few)
+    ctx.__dict__["config"] = ctx.config.model_copy(update={"dataset": dataset})
+    now = as_of(ctx)
+    tracemalloc.start()
+    build(ctx, now)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40_000_000  # the texts of all: 60 MB, two bytes a syllable
 
 
 def test_an_as_of_is_the_same_later_and_the_anchor_stays(ctx):
@@ -193,8 +223,6 @@ def test_a_job_makes_one_model_however_often_it_runs(ctx, tmp_path):
     assert (ctx.artifacts.get(result.model) / "ladder.svg").exists()
 
     # From nothing, as on another worker: the same artifacts.
-    import shutil
-
     shutil.rmtree(tmp_path / "state")
     assert run_job(ctx.artifacts, job).model == result.model
     # Every text that is judged or served has its dense vectors, made once.

@@ -78,7 +78,7 @@ def test_written_queries_ask_their_passage_and_never_stand_in_it(generator, monk
 
     monkeypatch.setattr("pipeline.dataset.generated.generate_queries", told)
     guard = Guard(0.4)
-    guard.hold_query("한국은행 기준금리 결정 오늘 한국은행 기준금리 결정 전망")
+    guard.hold_out_query("한국은행 기준금리 결정 오늘 한국은행 기준금리 결정 전망")
     held = make_training_set(articles(), as_of=DAY, settings=settings(generator="x"), exclude=guard)
     asked = {example["query"] for example in held.examples if example["kind"] == "generated"}
     assert asked == {"금리 소식 무엇"}  # the passage's own words and what comes near a held-out query are refused

@@ -24,7 +24,7 @@ def item(number: int, day: int, title: str = "", story: int = 0) -> Item:
 
 
 def first(articles, **changes):
-    given = {"days": 1, "queries_min": 1, "share_max": 0.5, "usable": lambda a: True} | changes
+    given = {"days": 1, "queries_min": 1, "share_max": 0.5, "usable": len} | changes
     return holdout_from(articles, **given)
 
 
@@ -61,7 +61,7 @@ def test_slices_want_the_word_at_a_words_start():
 def test_the_anchor_has_one_query_a_story_and_its_documents():
     articles = [item(n, 1 + n % 20, story=n // 2 + 1) for n in range(1, 101)]
     asked, searched = choose_anchor(
-        articles, queries=50, documents=30, share_max=0.2, usable=lambda a: a.id % 3 > 0, seed=1
+        articles, list, queries=50, documents=30, share_max=0.2, usable=lambda a: a.id % 3 > 0, seed=1
     )
     assert len(asked) == 20
     assert len(searched) == 30

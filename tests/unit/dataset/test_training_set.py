@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.config import Config
 from pipeline.dataset import Guard, SynonymGroup, make_training_set
 from pipeline.dataset.passages import is_verbatim, normalised, passages, sentences
-from pipeline.dataset.rewrites import Rewriter, aliases
+from pipeline.dataset.rewrites import Rewriter
 from pipeline.dataset.sampling import replayed, weight_of
 from pipeline.errors import BadInputError
 
@@ -86,7 +86,7 @@ def test_passages_say_who_published_them():
 def test_held_out_articles_stories_queries_and_near_duplicates_stay_out():
     guard = Guard(0.4)
     held = item(1)
-    guard.hold(article_id=held.id, story_id=held.story_id, title=held.title, text=held.text)
+    guard.hold_out(article_id=held.id, story_id=held.story_id, title=held.title, text=held.text)
     copy = item(2, text="단독: " + held.text)
     same_story = item(3, story=1)
     same_title = item(4, title=" 1번 기업의  실적, 발표! ")
@@ -111,16 +111,25 @@ def test_synonyms_and_aliases_rewrite_up_to_the_ratio():
     assert {e["kind"] for e in none.examples} == {"title"}
 
 
-def test_an_article_gives_its_own_aliases():
-    pairs = aliases("한국은행(한은)은 16일 금융통화위원회(금통위)를 열었다(2026).")
-    assert pairs == [("한국은행", "한은"), ("금융통화위원회", "금통위")]
-    assert ("alias", "한은이 금리를 내렸다") in Rewriter.by_aliases("한국은행이 금리를 내렸다", pairs)
-    assert Rewriter.by_aliases("한국은행(한은) 결정", pairs) == []
+def test_aliases_need_evidence_and_labels_in_parentheses_are_none():
+    """Players with clubs and presidents with parties are written alike, and are not the same thing."""
+    texts = [
+        "한국은행(한은)은 16일 회의를 열었다. 손흥민(토트넘)이 골을 넣었다고 구단이 밝혔다.",
+        "한국은행(한은) 총재가 말했다. 이재명(민주당) 대통령은 자리를 함께했다고 전했다.",
+        "시장은 한국은행(한은)을 보았다. 손흥민(토트넘)과 이재명(민주당) 소식도 이어졌다.",
+        "딱 한 번 나온 금융통화위원회(금통위)는 다음 달에 다시 열릴 것으로 전해졌다.",
+    ]
+    titles = ["한국은행 금리 결정 소식", "손흥민 골 소식 전하다", "이재명 대통령 회견 소식", "금융통화위원회 다음 회의"]
+    articles = [item(n, title=titles[n - 1], text=f"{texts[n - 1]} " + item(n).text) for n in range(1, 5)]
+    made = make(articles, settings=settings(expansion_ratio=1.0))
+    assert {e["query"] for e in made.examples if e["kind"] == "alias"} == {"한은 금리 결정 소식"}
 
 
 def test_synonyms_replace_whole_words_only():
     rewriter = Rewriter([SynonymGroup(("AI", "인공지능"), 1.0)], 0.5)
     assert rewriter.rewrite("KAIST의 새 소식") == []
+    assert rewriter.rewrite("AIDS의 새 소식") == []
+    assert rewriter.rewrite("인공지능(AI) 소식") == []
     assert rewriter.rewrite("AI가 온다") == [("synonym", "인공지능가 온다")]
 
 

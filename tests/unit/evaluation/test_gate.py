@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pipeline.asof import SEOUL, AsOf
 from pipeline.config.gate import GateConfig
 from pipeline.evaluation import gate, render_decision
-from pipeline.evaluation.metrics import Cost
 from pipeline.evaluation.results import SetResult, read, write
 from pipeline.evaluation.weights_gate import boosts_bounded, bounded, not_worse
+from pipeline.ranking.metrics import Cost
 
 CONFIG = GateConfig(permutations=10_000)
 Array = NDArray[np.float64]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Config
+from pipeline.dataset import TrainingSet
 from pipeline.encoder import Encoder
 from tests.tiny import WORDS, tiny_encoder
 from train import main
@@ -81,6 +82,31 @@ def test_the_dense_encoder_is_fine_tuned_first_where_asked(corpus, tmp_path):
     tuned = Encoder.load(tmp_path / "m")
     assert tuned.vocabulary_hash == base.vocabulary_hash
     assert tuned.dense.width == base.dense.width
+
+
+def test_a_retelling_is_no_negative_of_its_story(corpus, tmp_path, monkeypatch):
+    """Another outlet's version of an article, a day later, answers the same queries."""
+    tiny_encoder(tmp_path / "base", gain=0.0)
+    rows = [json.loads(line) for line in corpus.read_text("utf-8").splitlines()]
+    retold = rows[0] | {
+        "title": "다른 제목입니다",
+        "text": rows[0]["text"] + " 전했다.",
+        "published_at": "2026-01-02T09:00:00+09:00",
+    }
+    corpus.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [*rows, retold]), "utf-8")
+    (tmp_path / "config.yaml").write_text(json.dumps(CONFIG | {"dataset": CONFIG["dataset"] | {"near_duplicate": 1.0}}))
+    made = []
+    write = TrainingSet.write
+    monkeypatch.setattr(TrainingSet, "write", lambda self, folder: (made.append(self), write(self, folder))[1])
+    command = ["--config", str(tmp_path / "config.yaml"), "--corpus", str(corpus), "--base", str(tmp_path / "base")]
+    assert main([*command, "--output", str(tmp_path / "m"), "--steps", "1"]) == 0
+    first, last = "1-", f"{len(rows) + 1}-"
+    story = {p["id"]: p["story_id"] for p in made[0].passages if p["id"].startswith((first, last))}
+    assert len(story) == 2
+    assert len(set(story.values())) == 1
+    for example in made[0].examples:
+        if example["positive"] in story:
+            assert not set(story) & {*example["hard"], *example["random"]}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.evaluation.significance import Differences, holm, interval, lower_bound, p_value
+from pipeline.ranking.significance import Differences, holm, interval, lower_bound, p_value
 
 
 def differences(values: list[float]) -> Differences:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.synonyms.aliases import find_aliases, is_abbreviation
+from pipeline.text.aliases import find_aliases, is_abbreviation
 
 DAY = dt.date(2020, 2, 1)
 

@@ -20,8 +20,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from pipeline.evaluation.runs import Run
 from pipeline.querysets import Query
+from pipeline.ranking.runs import Run
 
 METRICS = ("ndcg@10", "mrr@10", "recall@10", "recall@100")
 Values = dict[str, NDArray[np.float64]]

@@ -10,9 +10,9 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.evaluation.metrics import Cost, Judgments, measure
-from pipeline.evaluation.runs import Run, hybrid_run, sparse_run
 from pipeline.querysets import Query
+from pipeline.ranking.metrics import Cost, Judgments, measure
+from pipeline.ranking.runs import Run, hybrid_run, sparse_run
 
 
 def run_of(*rows: list[tuple[int, float]]) -> Run:

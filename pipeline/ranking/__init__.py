@@ -1,0 +1,1 @@
+"""Rankings, for every stage: BM25, runs, metrics and significance tests."""
