@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.config.gate import GateConfig
 from pipeline.evaluation import gate
-from pipeline.evaluation.metrics import Cost
+from pipeline.ranking.metrics import Cost
 from pipeline.evaluation.results import SetResult
 from retraining import gate_korean
 
