@@ -35,6 +35,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
+from pipeline.artifacts.vectors import DenseVectors, KeptVectors
 from pipeline.asof import day_of, parse_instant
 from pipeline.config import Config, load
 from pipeline.encoder import Encoder, QueryTable
@@ -42,7 +44,6 @@ from pipeline.encoder.statistics import corpus_statistics
 from pipeline.evaluation.results import SetResult
 from pipeline.judged import read_judged
 from pipeline.progress import LogProgress
-from pipeline.querysets import Corpus, Query, QuerySet
 from pipeline.ranking.bm25 import BM25, morphemes
 from pipeline.ranking.metrics import Cost
 from pipeline.ranking.runs import DEPTH, Run, hybrid_run, sparse_run
@@ -54,7 +55,6 @@ from pipeline.training.learning import sums_of
 from pipeline.training.pseudo_queries import leading_words
 from pipeline.training.sums import Sums, solve
 from pipeline.training.worker import encode_in_parts, total_of
-from pipeline.vectors import DenseVectors, KeptVectors
 
 SHORTEST = 80  # characters of a text that can be searched for: shorter ones are a reporter's name
 

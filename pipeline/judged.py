@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.artifacts import file_sha256
+from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
 from pipeline.config import Config
 from pipeline.errors import BadInputError, UsageError
-from pipeline.querysets import Corpus, Query, QuerySet
 
 _TOPIC = re.compile(r"<num>\s*(?:Number:)?\s*([^\s<]+).*?<title>\s*(?:Topic:)?\s*([^<]+)", re.DOTALL | re.IGNORECASE)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts.vectors import DenseVectors, KeptVectors, to_merge
 from pipeline.context import Context
 from pipeline.encoder.encoding import Encoding
 from pipeline.encoder.vocabulary import MANIFEST
@@ -14,7 +15,6 @@ from pipeline.errors import ConfigError
 from pipeline.store import models, news
 from pipeline.store import vectors as rows
 from pipeline.store.models import Model
-from pipeline.vectors import DenseVectors, KeptVectors, to_merge
 
 if TYPE_CHECKING:
     from pipeline.encoder import Encoder

@@ -12,12 +12,12 @@ from typing import Any
 
 from pipeline import serving
 from pipeline.artifacts import Artifacts
+from pipeline.artifacts.vectors import DenseVectors, text_key
 from pipeline.context import Context
 from pipeline.encoder.encoding import cut
 from pipeline.kept import LOCK, encoding_of, replace
 from pipeline.store import datasets, feeds, models, news, retention
 from pipeline.store import vectors as vector_rows
-from pipeline.vectors import DenseVectors, text_key
 
 _TEXTS = {"trainingset": "passages.jsonl", "corpus": "corpus.jsonl", "queryset": "queries.jsonl"}
 """Kinds of artifacts that hold words of articles, and the file that names the articles. Others hold none."""

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from pipeline.artifacts import Artifacts, content_hash
+from pipeline.artifacts.query_sets import Corpus, QuerySet
 from pipeline.asof import AsOf
 from pipeline.context import Context
 from pipeline.dataset import holdout
@@ -26,7 +27,6 @@ from pipeline.errors import BadInputError
 from pipeline.judged import judged_files, judged_folders, read_judged
 from pipeline.kept import base_encoding
 from pipeline.progress import Progress, silent
-from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import articles as article_rows
 from pipeline.store import datasets, evaluations
 from pipeline.store.articles import Article, Heading

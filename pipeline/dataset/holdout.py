@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from pipeline.artifacts.query_sets import Corpus, Query
 from pipeline.dataset.leakage import Guard, overlap, shingles
 from pipeline.dataset.passages import is_verbatim, normalised
 from pipeline.dataset.sampling import Dated, chance
 from pipeline.errors import BadInputError
-from pipeline.querysets import Corpus, Query
 
 D = TypeVar("D", bound=Dated)
 

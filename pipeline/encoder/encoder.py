@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from pipeline.artifacts.vectors import DenseVectors
 from pipeline.encoder import dense as dense_files
 from pipeline.encoder import folder as files
 from pipeline.encoder.dense import DenseEncoder
@@ -23,7 +24,6 @@ from pipeline.encoder.statistics import CorpusStatistics
 from pipeline.encoder.vocabulary import MANIFEST, blocked_tokens, vocabulary_hash
 from pipeline.encoder.windows import windows
 from pipeline.errors import BadInputError, CorruptArtifactError
-from pipeline.vectors import DenseVectors
 
 Progress = Callable[[int, int], None]
 

@@ -14,11 +14,11 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from pipeline.artifacts.vectors import DenseVectors
 from pipeline.encoder.encoder import Encoder, Progress, QueryEncoder
 from pipeline.encoder.hardware import autocast, best_device
 from pipeline.encoder.vocabulary import MANIFEST
 from pipeline.errors import BadInputError
-from pipeline.vectors import DenseVectors
 
 MAX_TOKENS = 512
 _BATCH = 16

@@ -13,11 +13,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.artifacts import Artifacts
+from pipeline.artifacts.vectors import DenseVectors, KeptVectors
 from pipeline.context import Context
 from pipeline.errors import CorruptArtifactError
 from pipeline.kept import encode_missing, keep, lacking
 from pipeline.progress import Progress, silent
-from pipeline.vectors import DenseVectors, KeptVectors
 
 if TYPE_CHECKING:
     from pipeline.encoder import Encoder, MaskedLMEncoder

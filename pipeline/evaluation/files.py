@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.query_sets import Corpus, QuerySet
 from pipeline.config import Config, load
 from pipeline.errors import BadInputError, UsageError
 from pipeline.evaluation import report
@@ -19,7 +20,6 @@ from pipeline.evaluation.encodings import Ranker
 from pipeline.evaluation.results import SetResult
 from pipeline.judged import read_judged
 from pipeline.progress import Progress, silent
-from pipeline.querysets import Corpus, QuerySet
 from pipeline.ranking import bm25
 from pipeline.ranking.metrics import Cost
 from pipeline.ranking.runs import hybrid_run, sparse_run

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts import content_hash
+from pipeline.artifacts.query_sets import Corpus, QuerySet
 from pipeline.errors import CorruptArtifactError
-from pipeline.querysets import Corpus, QuerySet
 from pipeline.ranking.metrics import METRICS, Cost, Judgments, Values, measure
 from pipeline.ranking.runs import Run
 from pipeline.ranking.significance import Differences, interval

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts import content_hash
+from pipeline.artifacts.query_sets import Corpus, QuerySet
+from pipeline.artifacts.vectors import KeptVectors
 from pipeline.context import Context
 from pipeline.errors import RefusedError, UsageError
 from pipeline.evaluation import gate, results
@@ -19,14 +21,12 @@ from pipeline.evaluation.results import SetResult
 from pipeline.judged import judged_files, judged_folders, over_articles, read_judged
 from pipeline.kept import encoding_of, model_encoding, read_kept
 from pipeline.progress import Progress, silent
-from pipeline.querysets import Corpus, QuerySet
 from pipeline.ranking.metrics import Cost
 from pipeline.ranking.runs import DEPTH, Run, hybrid_run, sparse_run
 from pipeline.search import bm25_run, servable_check
 from pipeline.store import datasets, evaluations, models
 from pipeline.store.evaluations import Live, Weights
 from pipeline.store.models import Model
-from pipeline.vectors import KeptVectors
 
 CANDIDATE, CHAMPION, BM25, FLOOR = "candidate", "champion", gate.BM25, gate.FLOOR
 _SERVABLE_DOCUMENTS, _SERVABLE_QUERIES = 200, 32

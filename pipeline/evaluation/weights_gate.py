@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.query_sets import Corpus, QuerySet
 from pipeline.config.gate import GateConfig
 from pipeline.context import Context
 from pipeline.encoder.vocabulary import Vocabulary
@@ -20,7 +21,6 @@ from pipeline.evaluation.gate import Rule
 from pipeline.evaluation.results import SetResult
 from pipeline.kept import encoding_of, read_kept
 from pipeline.progress import Progress, silent
-from pipeline.querysets import Corpus, QuerySet
 from pipeline.ranking.runs import sparse_run
 from pipeline.ranking.significance import lower_bound
 from pipeline.store import evaluations, models

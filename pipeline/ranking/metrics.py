@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from pipeline.querysets import Query
+from pipeline.artifacts.query_sets import Query
 from pipeline.ranking.runs import Run
 
 METRICS = ("ndcg@10", "mrr@10", "recall@10", "recall@100")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.querysets import Corpus, Query
+from pipeline.artifacts.query_sets import Corpus, Query
 from pipeline.search import bodies, bulk
 from pipeline.search.cluster import Cluster
 from pipeline.search.scratch import scratch

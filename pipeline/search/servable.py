@@ -12,8 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from pipeline.artifacts.query_sets import Corpus
 from pipeline.errors import BadInputError
-from pipeline.querysets import Corpus
 from pipeline.search import bodies, bulk, features, query_models
 from pipeline.search.cluster import Cluster
 from pipeline.search.scratch import scratch

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.artifacts import content_hash
+from pipeline.artifacts.vectors import DenseVectors, KeptVectors
 from pipeline.context import Context
 from pipeline.errors import ConfigError, CorruptArtifactError
 from pipeline.kept import encode_missing, keep, read_kept
@@ -20,7 +21,6 @@ from pipeline.search import bodies, features, query_models
 from pipeline.store.articles import Article
 from pipeline.store.evaluations import Weights
 from pipeline.store.models import Model
-from pipeline.vectors import DenseVectors, KeptVectors
 
 if TYPE_CHECKING:
     from pipeline.encoder import Encoder

@@ -223,7 +223,8 @@ def known_texts(conn: Connection, wanted: Sequence[str]) -> dict[str, str]:
 def remove(conn: Connection, url: str, reason: str, text_keys: Collection[str] = ()) -> list[int]:
     """Delete the text of an article for good and remember its canonical url; the ids that it had.
 
-    ``text_keys`` are hashes of its texts (`pipeline.vectors.text_key`), remembered beside those of an earlier request.
+    ``text_keys`` are hashes of its texts (`pipeline.artifacts.vectors.text_key`), remembered beside those of an earlier
+    request.
 
     The row stays without its words, so that nothing computed from it points into the void, and the url is never
     taken again, also when it was not known yet.

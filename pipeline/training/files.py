@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.artifacts import content_hash
+from pipeline.artifacts.vectors import KeptVectors, text_key
 from pipeline.config import Config
 from pipeline.encoder import Encoder
 from pipeline.errors import BadInputError, UsageError
@@ -16,7 +17,6 @@ from pipeline.progress import Progress, silent
 from pipeline.training.base import build_base
 from pipeline.training.learning import Learned, Recent, learn
 from pipeline.training.worker import encode_in_parts, save, total_of, write_sums
-from pipeline.vectors import KeptVectors, text_key
 
 
 class LearnedArticle(Protocol):

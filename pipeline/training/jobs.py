@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.artifacts import Artifacts, content_hash
+from pipeline.artifacts.query_sets import Corpus, QuerySet
+from pipeline.artifacts.vectors import text_key
 from pipeline.asof import AsOf, today
 from pipeline.context import Context
 from pipeline.encoder.encoding import Encoding
 from pipeline.errors import BadInputError, ConfigError
 from pipeline.kept import LOCK, enter, model_encoding, read_kept
 from pipeline.progress import Progress, silent
-from pipeline.querysets import Corpus, QuerySet
 from pipeline.store import articles as article_rows
 from pipeline.store import datasets, models
 from pipeline.store import vectors as vector_rows
@@ -27,7 +28,6 @@ from pipeline.text.words import key as analyser
 from pipeline.training import pseudo_queries
 from pipeline.training.vocabulary import new_tokens
 from pipeline.training.worker import JOB_FORMAT, JobResult, read_job, run_job
-from pipeline.vectors import text_key
 
 MOST_TOKENS = 32_000
 """Largest grown vocabulary: SEISMIC of OpenSearch allows 32,768 tokens."""

@@ -19,6 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from pipeline.artifacts.vectors import KeptVectors
 from pipeline.config.training import TrainingConfig
 from pipeline.encoder import Encoder, QueryTable
 from pipeline.encoder.statistics import corpus_statistics
@@ -26,7 +27,6 @@ from pipeline.progress import Progress, silent
 from pipeline.text.words import analyse
 from pipeline.training.pseudo_queries import keyword_queries, leading_words
 from pipeline.training.sums import Sums, solve
-from pipeline.vectors import KeptVectors
 
 ACTIVE_SHARES = (0.05, 0.1, 0.2)
 """Candidates for the share of recent texts in which a token is active (has a learned weight)."""

@@ -6,8 +6,8 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from pipeline.artifacts.vectors import text_key
 from pipeline.text.words import analyse
-from pipeline.vectors import text_key
 
 RULES = 1
 """Increment it when the code samples other queries from the same text."""

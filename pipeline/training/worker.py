@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import Artifacts
+from pipeline.artifacts.query_sets import Corpus
+from pipeline.artifacts.vectors import DenseVectors, KeptVectors, to_merge
 from pipeline.config.encoder import EncoderConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.context import state_folder
 from pipeline.errors import BadInputError
 from pipeline.progress import Progress, silent
-from pipeline.querysets import Corpus
-from pipeline.vectors import DenseVectors, KeptVectors, to_merge
 
 if TYPE_CHECKING:
     from pipeline.encoder import Encoder

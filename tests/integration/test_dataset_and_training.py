@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
+from pipeline.artifacts.vectors import DenseVectors, text_key
 from pipeline.asof import AsOf
 from pipeline.config import Config
 from pipeline.config.evaluation import EvaluationConfig
@@ -23,7 +25,6 @@ from pipeline.dataset.passages import normalised
 from pipeline.encoder import Encoder
 from pipeline.errors import BadInputError, UsageError
 from pipeline.kept import read_kept
-from pipeline.querysets import Corpus, Query, QuerySet
 from pipeline.store import datasets, models, news
 from pipeline.store import vectors as vector_rows
 from pipeline.store.schema import (
@@ -38,7 +39,6 @@ from pipeline.store.schema import (
 from pipeline.training import make_growth_job, make_job, register, run_job
 from pipeline.training.learning import sums_of
 from pipeline.training.sums import Sums
-from pipeline.vectors import DenseVectors, text_key
 from tests.temporal_data import Given, open_context, put_articles
 from tests.tiny import WORDS, tiny_encoder
 

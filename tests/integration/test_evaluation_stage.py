@@ -11,14 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import evaluation
+from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
+from pipeline.artifacts.vectors import DenseVectors
 from pipeline.config import Config
 from pipeline.config.evaluation import EvaluationConfig
 from pipeline.encoder import QueryTable
 from pipeline.errors import RefusedError, UsageError
 from pipeline.kept import keep
-from pipeline.querysets import Corpus, Query, QuerySet
 from pipeline.store import datasets, evaluations, models, schema, vectors
-from pipeline.vectors import DenseVectors
 from tests.integration.serving_world import World
 from tests.tiny import tiny_encoder
 

@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from pipeline import news, retention
+from pipeline.artifacts.query_sets import Corpus
+from pipeline.artifacts.vectors import DenseVectors, text_key
 from pipeline.cli import app
 from pipeline.config import load
 from pipeline.context import Context
@@ -27,11 +29,9 @@ from pipeline.news.parse import Item
 from pipeline.news.removal import _needles, _stands_in
 from pipeline.news.replay import Articles, ReplayServer, parse_clock
 from pipeline.news.urls import canonical
-from pipeline.querysets import Corpus
 from pipeline.store import feeds as feed_rows
 from pipeline.store import models
 from pipeline.text import normalise
-from pipeline.vectors import DenseVectors, text_key
 
 START = dt.datetime.fromisoformat("2026-02-01T09:00:00+09:00")
 HOUR = dt.timedelta(hours=1)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
+from pipeline.artifacts.vectors import DenseVectors, text_key
 from pipeline.asof import AsOf
 from pipeline.context import Context
 from pipeline.kept import keep, read_kept
-from pipeline.querysets import Corpus, Query, QuerySet
 from pipeline.retention import erase, forget_vectors, prune_artifacts
 from pipeline.store import datasets, evaluations, generations, models, schema, vectors
-from pipeline.vectors import DenseVectors, text_key
 from tests.temporal_data import open_context
 
 AS_OF = AsOf(dt.date(2026, 2, 1), dt.datetime(2026, 2, 2, tzinfo=dt.UTC))

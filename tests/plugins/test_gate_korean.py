@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.config.gate import GateConfig
 from pipeline.evaluation import gate
-from pipeline.ranking.metrics import Cost
 from pipeline.evaluation.results import SetResult
+from pipeline.ranking.metrics import Cost
 from retraining import gate_korean
 
 CONFIG = GateConfig(permutations=10_000)

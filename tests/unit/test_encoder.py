@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.artifacts.vectors import DenseVectors
 from pipeline.encoder import (
     DenseEncoder,
     Encoder,
@@ -29,7 +30,6 @@ from pipeline.encoder.statistics import CorpusStatistics
 from pipeline.encoder.vocabulary import Vocabulary
 from pipeline.encoder.windows import windows
 from pipeline.errors import BadInputError, CorruptArtifactError
-from pipeline.vectors import DenseVectors
 from tests.tiny import tiny_dense, tiny_encoder, tiny_tokenizer
 
 torch = pytest.importorskip("torch")

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
+from pipeline.artifacts.vectors import DenseVectors, KeptVectors, text_key, to_merge
 from pipeline.errors import BadInputError, CorruptArtifactError
-from pipeline.querysets import Corpus, Query, QuerySet
-from pipeline.vectors import DenseVectors, KeptVectors, text_key, to_merge
 
 TEXTS = ["한국은행이 금리를 올렸다", "강에 물이 흐른다", ""]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import evaluate
+from pipeline.artifacts.vectors import KeptVectors, text_key
 from pipeline.encoder import Encoder
 from pipeline.encoder.statistics import corpus_statistics
 from pipeline.errors import BadInputError
 from pipeline.evaluation.encodings import Ranker
-from pipeline.vectors import KeptVectors, text_key
 from tests.tiny import tiny_encoder, tiny_tokenizer
 
 TEXTS = ["금리 인상 물가", "금리 경제 환율", "금리 축구", "금리 날씨 태풍 폭우 지진"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
-from pipeline.querysets import Query
+from pipeline.artifacts.query_sets import Query
 from pipeline.ranking.metrics import METRICS, Judgments, measure
 from pipeline.ranking.runs import Run
 

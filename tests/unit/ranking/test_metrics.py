@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.querysets import Query
+from pipeline.artifacts.query_sets import Query
 from pipeline.ranking.metrics import Cost, Judgments, measure
 from pipeline.ranking.runs import Run, hybrid_run, sparse_run
 

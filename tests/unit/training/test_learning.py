@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.artifacts.vectors import DenseVectors, KeptVectors
 from pipeline.config.training import TrainingConfig
 from pipeline.encoder import Encoder
 from pipeline.text.words import words as analysed
@@ -13,7 +14,6 @@ from pipeline.training.learning import Recent, bags, learn, sums_of
 from pipeline.training.plots import ladder as draw_ladder
 from pipeline.training.pseudo_queries import keyword_queries, leading_words
 from pipeline.training.sums import Sums
-from pipeline.vectors import DenseVectors, KeptVectors
 from tests.tiny import tiny_encoder
 
 TEXT = "한국은행이 기준금리를 올렸다. 기준금리 인상에 코스피는 내렸고 환율은 올랐다. 대통령은 회의를 열었다."
