@@ -12,24 +12,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from pipeline.artifacts import Artifacts
 from pipeline.artifacts.vectors import DenseVectors, KeptVectors
 from pipeline.context import Context
-from pipeline.errors import CorruptArtifactError
 from pipeline.kept import encode_missing, keep, lacking
 from pipeline.progress import Progress, silent
 
 if TYPE_CHECKING:
     from pipeline.encoder import Encoder, MaskedLMEncoder
-
-
-def read_weights(artifacts: Artifacts, name: str) -> NDArray[np.float32]:
-    """The weights (V,) of a ``weights`` artifact."""
-    file = artifacts.get(name) / "weights.npy"
-    try:
-        return np.asarray(np.load(file, allow_pickle=False), np.float32)
-    except (OSError, ValueError) as error:
-        raise CorruptArtifactError(f"{file} holds no readable query weights ({error})") from error
 
 
 class Ranker:

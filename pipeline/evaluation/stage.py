@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import content_hash
 from pipeline.artifacts.query_sets import Corpus, QuerySet
+from pipeline.artifacts.query_weights import QueryWeights
 from pipeline.artifacts.vectors import KeptVectors
 from pipeline.context import Context
 from pipeline.errors import RefusedError, UsageError
 from pipeline.evaluation import gate, results
-from pipeline.evaluation.encodings import Ranker, keep_made, read_weights
+from pipeline.evaluation.encodings import Ranker, keep_made
 from pipeline.evaluation.results import SetResult
 from pipeline.judged import judged_files, judged_folders, over_articles, read_judged
 from pipeline.kept import encoding_of, model_encoding, read_kept
@@ -175,7 +176,7 @@ def _ranker(
         model.artifact,
         folder,
         dense=kept[known[0]] if known else None,
-        query_weights=read_weights(ctx.artifacts, weights.artifact) if weights else None,
+        query_weights=QueryWeights.read(ctx.artifacts.get(weights.artifact)).weights if weights else None,
         progress=progress,
     )
 

@@ -6,17 +6,17 @@ boosts within bounds, and on the newest fresh queries not worse than what is pub
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts.query_sets import Corpus, QuerySet
+from pipeline.artifacts.query_weights import QueryWeights
 from pipeline.config.gate import GateConfig
 from pipeline.context import Context
 from pipeline.encoder.vocabulary import Vocabulary
-from pipeline.evaluation.encodings import Ranker, keep_made, read_weights
+from pipeline.evaluation.encodings import Ranker, keep_made
 from pipeline.evaluation.gate import Rule
 from pipeline.evaluation.results import SetResult
 from pipeline.kept import encoding_of, read_kept
@@ -46,9 +46,8 @@ def judge_query_weights(ctx: Context, query_weights_id: int, *, progress: Progre
             relative = models.head(conn, weights.vocabulary_hash)
         if weights.status != "candidate":
             return weights.status == "accepted"
-        numbers = read_weights(ctx.artifacts, weights.artifact)
-        explained = ctx.artifacts.get(weights.artifact) / "explain.json"
-        boosts = json.loads(explained.read_text(encoding="utf-8")).get("boosted", []) if explained.exists() else []
+        candidate = QueryWeights.read(ctx.artifacts.get(weights.artifact))
+        numbers, boosts = candidate.weights, candidate.explanation.get("boosted", [])
         rules = [bounded(numbers, _blocked(ctx, relative)), boosts_bounded(boosts, ctx.config.gate)]
         kept: dict[str, Any] = {}
         if published is not None:
@@ -162,7 +161,7 @@ def _not_worse(
     keep_made(ctx, [ranker])
     texts = [query.text for query in queries.queries]
     result = SetResult.of(queries, corpus)
-    theirs = read_weights(ctx.artifacts, published.artifact) if published else None
+    theirs = QueryWeights.read(ctx.artifacts.get(published.artifact)).weights if published else None
     for name, table in (("new", numbers), ("published", theirs)):
         result.add(name, sparse_run(ranker.encoder.encode_queries(texts, table), documents))
     return not_worse(result, ctx.config.gate), {"query_set": fresh[0], "documents": len(corpus)}

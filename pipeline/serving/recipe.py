@@ -13,9 +13,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.artifacts import content_hash
+from pipeline.artifacts.query_weights import QueryWeights
 from pipeline.artifacts.vectors import DenseVectors, KeptVectors
 from pipeline.context import Context
-from pipeline.errors import ConfigError, CorruptArtifactError
+from pipeline.errors import ConfigError
 from pipeline.kept import encode_missing, keep, read_kept
 from pipeline.search import bodies, features, query_models
 from pipeline.store.articles import Article
@@ -78,7 +79,9 @@ class Recipe:
     @property
     def query_weights(self) -> NDArray[np.float32] | None:
         """The weights (V,), or None for the model's own."""
-        return None if self.weights is None else read_weights(self._ctx, self.weights)
+        if self.weights is None:
+            return None
+        return QueryWeights.read(self._ctx.artifacts.get(self.weights.artifact)).weights
 
     def package(self) -> bytes:
         """The query model's zip."""
@@ -173,15 +176,6 @@ def with_titles(rows: sp.csr_matrix, titles: list[list[int]], weight: float) -> 
     indices = np.array([index for ids in titles for index in ids], dtype=np.int64)
     floor = sp.csr_matrix((np.full(len(indices), weight, np.float32), indices, indptr), shape=rows.shape)
     return sp.csr_matrix(rows.maximum(floor))
-
-
-def read_weights(ctx: Context, weights: Weights) -> NDArray[np.float32]:
-    """The numbers (V,) of published query weights."""
-    file = ctx.artifacts.get(weights.artifact) / "weights.npy"
-    try:
-        return np.asarray(np.load(file, allow_pickle=False), np.float32)
-    except (OSError, ValueError) as error:
-        raise CorruptArtifactError(f"{file} holds no readable query weights ({error})") from error
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.query_weights import QueryWeights
 from pipeline.asof import today
 from pipeline.errors import RefusedError, UsageError
 from pipeline.store import models, statistics
-from pipeline.store.statistics import QueryWeights
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -91,9 +89,8 @@ def explain_weights(
             raise UsageError(f"there are no query weights of {day}: run `garam learn --day {day}`")
         learned = statistics.get(conn, row.statistics_id)
         artifacts = [m.artifact for m in models.all_models(conn) if m.vocabulary_hash == row.vocabulary_hash]
-    folder = ctx.artifacts.get(row.artifact)
-    weights = np.load(folder / "weights.npy")
-    explained = json.loads((folder / "explain.json").read_text(encoding="utf-8"))
+    published = QueryWeights.read(ctx.artifacts.get(row.artifact))
+    weights, explained = published.weights, published.explanation
     boosted = {int(entry["id"]): entry for entry in explained["boosted"]}
     tokens = []
     if words:
@@ -198,5 +195,5 @@ def _part(part: IdfPart) -> str:
     return f"{part.share:.0%} {part.name} {part.idf:.3f} ({frequency})"
 
 
-def _verdict(row: QueryWeights) -> str:
+def _verdict(row: statistics.QueryWeights) -> str:
     return str(row.verdict.get("reason", "")) if isinstance(row.verdict, dict) else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.query_weights import QueryWeights
 from pipeline.encoder.vocabulary import Vocabulary
 from pipeline.errors import RefusedError
 from pipeline.store import counts as store
@@ -65,11 +66,8 @@ def make_query_weights(ctx: Context, statistics_id: int) -> int:
     }
     identity = digest({"weights": weights}, json.dumps(explained["boosted"], ensure_ascii=False, sort_keys=True))
     with ctx.artifacts.scratch() as work:
-        folder = work / "weights"
-        folder.mkdir()
-        np.save(folder / "weights.npy", weights)
-        (folder / "explain.json").write_text(json.dumps(explained, ensure_ascii=False, indent=1), encoding="utf-8")
-        name = ctx.artifacts.put(folder, "weights")
+        QueryWeights(weights, explained).write(work / "weights")
+        name = ctx.artifacts.put(work / "weights", "weights")
     with ctx.store.begin() as conn:
         return statistics.add_query_weights(
             conn,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from pipeline.artifacts.query_weights import QueryWeights
 from pipeline.asof import SEOUL
 from pipeline.config import Config
 from pipeline.config.serving import ServingConfig
@@ -117,10 +118,8 @@ class World:
     def weights(self, factor: float, *, day: int = 1, status: str = "accepted", vocabulary: str | None = None) -> int:
         """Query weights: every token weighs ``factor``."""
         name = self.folder / f"weights-{secrets.token_hex(4)}"
-        name.mkdir()
         base = tiny_encoder(self.folder / "vocabulary")
-        np.save(name / "weights.npy", np.full(len(base.vocabulary), factor, np.float32))
-        (name / "explain.json").write_text("{}")
+        QueryWeights(np.full(len(base.vocabulary), factor, np.float32)).write(name)
         artifact = self.ctx.artifacts.put(name, "weights")
         with self.ctx.store.begin() as conn:
             key = {"level": "token", "key": vocabulary or base.vocabulary_hash}

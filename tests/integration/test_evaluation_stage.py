@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from pipeline import evaluation
 from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
+from pipeline.artifacts.query_weights import QueryWeights
 from pipeline.artifacts.vectors import DenseVectors
 from pipeline.config import Config
 from pipeline.config.evaluation import EvaluationConfig
@@ -117,9 +118,7 @@ class Judging(World):
     def weights(self, day: int, numbers: Any, vocabulary_hash: str) -> int:
         """Query weights as the temporal stage writes them."""
         folder = self.folder / f"w{day}"
-        folder.mkdir()
-        np.save(folder / "weights.npy", np.asarray(numbers, np.float32))
-        (folder / "explain.json").write_text('{"boosted": [{"token": "코로나19", "boost": 2.0}]}')
+        QueryWeights(numbers, {"boosted": [{"token": "코로나19", "boost": 2.0}]}).write(folder)
         artifact = self.ctx.artifacts.put(folder, "weights")
         with self.ctx.store.begin() as conn:
             version = conn.execute(
