@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline import serving
 from pipeline.artifacts import Artifacts
+from pipeline.artifacts.jobs import read_job
+from pipeline.artifacts.query_sets import Corpus, QuerySet
+from pipeline.artifacts.training_set import TrainingSet
 from pipeline.artifacts.vectors import DenseVectors, text_key
 from pipeline.context import Context
 from pipeline.encoder.encoding import cut
+from pipeline.errors import BadInputError
 from pipeline.kept import LOCK, encoding_of, replace
 from pipeline.store import datasets, feeds, models, news, retention
 from pipeline.store import vectors as vector_rows
 
-_TEXTS = {"trainingset": "passages.jsonl", "corpus": "corpus.jsonl", "queryset": "queries.jsonl"}
-"""Kinds of artifacts that hold words of articles, and the file that names the articles. Others hold none."""
+_SOURCES = {"trainingset": TrainingSet.sources, "corpus": Corpus.sources, "queryset": QuerySet.sources}
+"""By kind, for those that hold words of articles: whose they are."""
+_READERS = {"job": read_job, "queryset": QuerySet.read}
+"""By kind, for those that refer to other artifacts."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def prune_artifacts(ctx: Context, *, now: dt.datetime) -> list[str]:
         used = [encoding_of(ctx.artifacts.get(n)) for n in retention.needed_models(conn) if ctx.artifacts.has(n)]
         kept |= retention.learned_from(conn, {one[0] for one in used if one is not None}, since)
     kept |= {name for name, made in stored.items() if made >= since}
-    kept = _with_what_they_name(ctx.artifacts, kept)
+    kept = _with_references(ctx.artifacts, kept)
     gone = sorted(stored.keys() - kept)
     with ctx.store.begin() as conn:
         retention.drop(conn, gone)
@@ -74,22 +77,20 @@ def prune_payloads(ctx: Context, *, now: dt.datetime) -> int:
             return gone
 
 
-def _with_what_they_name(artifacts: Artifacts, names: Iterable[str]) -> set[str]:
-    """These artifacts and those that jobs and query sets among them name."""
-    found = set(names)
-    waiting = [name for name in found if name.startswith(("job-", "queryset-"))]
+def _with_references(artifacts: Artifacts, names: Iterable[str]) -> set[str]:
+    """These artifacts and all that they refer to."""
+    reached, waiting = set[str](), set(names)
     while waiting:
         name = waiting.pop()
-        if not artifacts.has(name):
+        reached.add(name)
+        read = _READERS.get(name.rpartition("-")[0])
+        if read is None or not artifacts.has(name):
             continue
-        folder = artifacts.get(name)
-        for file in (folder / "job.json", folder / "meta.json"):
-            if file.exists():
-                for other in set(re.findall(r'"([a-z][a-z0-9_-]*-[0-9a-f]{20})"', file.read_text("utf-8"))) - found:
-                    found.add(other)
-                    if other.startswith("queryset-"):
-                        waiting.append(other)
-    return found
+        try:
+            waiting |= read(artifacts.get(name)).references() - reached
+        except BadInputError:
+            continue  # of another version of Garam: it can no longer be used
+    return reached
 
 
 def text_keys(ctx: Context, url: str) -> set[str]:
@@ -137,11 +138,12 @@ def holding(ctx: Context, article_ids: Iterable[int], keys: Iterable[str] = ()) 
     ``keys`` are their `text_keys`, by which the texts that a base model is built from are named.
     """
     wanted = {str(number) for number in article_ids} | set(keys)
-    return [
-        name
-        for name in sorted(ctx.artifacts.stored())
-        if (file := _TEXTS.get(name.rpartition("-")[0])) and _names_one(ctx.artifacts, name, file, wanted)
-    ]
+    found = []
+    for name in sorted(ctx.artifacts.stored()):
+        sources = _SOURCES.get(name.rpartition("-")[0])
+        if sources is not None and not wanted.isdisjoint(sources(ctx.artifacts.get(name))):
+            found.append(name)
+    return found
 
 
 def erase(ctx: Context, names: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -151,7 +153,7 @@ def erase(ctx: Context, names: Iterable[str]) -> tuple[list[str], list[str]]:
     """
     with ctx.store.begin() as conn:
         anchor = datasets.anchor(conn)
-    fixed = _with_what_they_name(ctx.artifacts, {anchor.artifact} if anchor else ())
+    fixed = _with_references(ctx.artifacts, {anchor.artifact} if anchor else ())
     removed, left = [], []
     for name in names:
         if name in fixed:
@@ -160,17 +162,3 @@ def erase(ctx: Context, names: Iterable[str]) -> tuple[list[str], list[str]]:
             ctx.artifacts.remove(name)
             removed.append(name)
     return removed, left
-
-
-def _names_one(artifacts: Artifacts, name: str, file: str, wanted: set[str]) -> bool:
-    path = artifacts.get(name) / file
-    if not path.exists():
-        return False
-    with path.open(encoding="utf-8") as lines:
-        return any(_article(json.loads(line)) in wanted for line in lines if line.strip())
-
-
-def _article(row: dict[str, Any]) -> str:
-    """What a row of an artifact says of whose words it holds: ``article_id``, or the id of a document or a query."""
-    said = str(row.get("article_id", row.get("_id", row.get("id", ""))))
-    return said[1:] if said[:1] == "t" and said[1:].isdecimal() else said

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,16 @@ class Corpus:
     @classmethod
     def read(cls, folder: Path) -> Corpus:
         """Read ``corpus.jsonl``; a repeated id is refused."""
-        rows = _read_jsonl(folder / "corpus.jsonl")
+        rows = list(_read_jsonl(folder / "corpus.jsonl"))
         ids = [str(row["_id"]) for row in rows]
         if len(set(ids)) != len(ids):
             raise BadInputError(f"{folder / 'corpus.jsonl'} has the same _id twice")
         return cls(ids, [row.get("text") or "" for row in rows], [row.get("title") or "" for row in rows])
+
+    @staticmethod
+    def sources(folder: Path) -> Iterator[str]:
+        """Whose words ``corpus.jsonl`` holds: ids of articles, or `text_key`s where a base is built from them."""
+        return (str(row["_id"]) for row in _read_jsonl(folder / "corpus.jsonl"))
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,16 @@ class QuerySet:
         ]
         return cls(meta["name"], queries, meta["corpus"])
 
+    def references(self) -> set[str]:
+        """The name of the corpus artifact, where the set has none of its own."""
+        return {self.corpus} if self.corpus else set()
+
+    @staticmethod
+    def sources(folder: Path) -> Iterator[str]:
+        """Ids of the articles whose words the queries are: that of query ``t12`` (a title) is 12."""
+        ids = (str(row["_id"]) for row in _read_jsonl(folder / "queries.jsonl"))
+        return (id_[1:] if id_[:1] == "t" and id_[1:].isdecimal() else id_ for id_ in ids)
+
 
 def _slices(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple((row.get("metadata") or {}).get("slices") or ())
@@ -117,8 +132,7 @@ def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
         handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _read_jsonl(path: Path) -> list[dict[str, Any]]:
-    rows = []
+def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8") as handle:
             for line, text in enumerate(handle, 1):
@@ -126,9 +140,8 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
                     row = json.loads(text)
                     if not isinstance(row, dict) or "_id" not in row:
                         raise BadInputError(f"{path}:{line} has no _id")
-                    rows.append(row)
+                    yield row
     except FileNotFoundError as error:
         raise BadInputError(f"there is no {path}") from error
     except (ValueError, UnicodeDecodeError) as error:
         raise BadInputError(f"{path} is not JSON lines in UTF-8: {error}") from error
-    return rows

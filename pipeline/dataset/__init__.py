@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from pipeline.dataset.leakage import Guard
     from pipeline.dataset.negatives import add_hard_negatives_bm25
     from pipeline.dataset.rewrites import SynonymGroup
-    from pipeline.dataset.training_set import TrainingSet, make_training_set
+    from pipeline.dataset.training_set import make_training_set
 
 _HOMES = {
     "Guard": "leakage",
     "SynonymGroup": "rewrites",
-    "TrainingSet": "training_set",
     "add_hard_negatives_bm25": "negatives",
     "build": "assemble",
     "generate_queries": "generated",
@@ -30,7 +29,6 @@ _HOMES = {
 __all__ = [
     "Guard",
     "SynonymGroup",
-    "TrainingSet",
     "add_hard_negatives_bm25",
     "build",
     "generate_queries",

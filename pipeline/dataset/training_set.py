@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pipeline.artifacts import content_hash
+from pipeline.artifacts.training_set import Example, Passage, TrainingSet
 from pipeline.config.dataset import DatasetConfig
 from pipeline.dataset.leakage import Guard
 from pipeline.dataset.negatives import mine
@@ -21,7 +20,7 @@ from pipeline.errors import BadInputError
 from pipeline.progress import Progress, silent
 from pipeline.text.aliases import find_aliases
 
-FORMAT = 4
+FORMAT = 5
 """Changes when the same articles and settings would give another training set."""
 
 
@@ -57,31 +56,11 @@ A = TypeVar("A", bound=Headed)
 
 
 @dataclass
-class TrainingSet:
-    """Rows of the artifact's files; see docs/design.md."""
-
-    passages: list[dict[str, Any]]
-    examples: list[dict[str, Any]]
-    recipe: dict[str, Any]
-    report: dict[str, Any]
-
-    def write(self, folder: Path) -> None:
-        """Write ``passages.jsonl``, ``examples.jsonl``, ``recipe.json`` and ``report.json``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, rows in (("passages", self.passages), ("examples", self.examples)):
-            with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as handle:
-                handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        for name, value in (("recipe", self.recipe), ("report", self.report)):
-            text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1, default=str)
-            (folder / f"{name}.json").write_text(text, encoding="utf-8")
-
-
-@dataclass
 class _Work:
     """What is being collected; positions in ``texts`` are those of ``passages``."""
 
-    passages: list[dict[str, Any]] = field(default_factory=list)
-    examples: list[dict[str, Any]] = field(default_factory=list)
+    passages: list[Passage] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)  # position of each example's passage
     asked: set[tuple[str, int]] = field(default_factory=set)
     refused: Counter[str] = field(default_factory=Counter)
@@ -95,7 +74,7 @@ class _Work:
             reason = "query_too_short"
         elif guard.refuses_query(query):
             reason = "query_held_out"
-        elif is_verbatim(query, passage["text"]):
+        elif is_verbatim(query, passage.text):
             reason = "query_in_passage"
         elif (normalised(query), position) in self.asked:
             reason = "asked_twice"
@@ -104,7 +83,7 @@ class _Work:
             return False
         self.asked.add((normalised(query), position))
         self.examples.append(
-            {"query": query, "kind": kind, "positive": passage["id"], "day": passage["day"], "weight": round(weight, 6)}
+            Example(query=query, kind=kind, positive=passage.id, day=passage.day, weight=round(weight, 6))
         )
         self.answers.append(position)
         return True
@@ -194,20 +173,20 @@ def _pairs_of(article: TrainingArticle, as_of: dt.date, settings: DatasetConfig,
     for number, held in enumerate(parts):
         position = len(work.passages)
         work.passages.append(
-            {
-                "id": f"{article.id}-{number}",
-                "article_id": article.id,
-                "story_id": article.story_id,
-                "outlet": article.outlet,
-                "day": article.day.isoformat(),
-                "text": " ".join(held),
-            }
+            Passage(
+                id=f"{article.id}-{number}",
+                article_id=article.id,
+                story_id=article.story_id,
+                outlet=article.outlet,
+                day=article.day,
+                text=" ".join(held),
+            )
         )
         if work.ask(article.title, "title", position, weight, settings, guard):
             continue
         # A sentence asks only where the title cannot: what is taken out is missed where titles are answered.
         taken = _taken(held, article.id, number, settings)
-        work.passages[position]["text"] = without(held, taken)
+        work.passages[position].text = without(held, taken)
         asked = [work.ask(held[index], "sentence", position, weight, settings, guard) for index in taken]
         if not any(asked):
             # Not in vain: it is a negative of others.
@@ -230,14 +209,14 @@ def _generate(as_of: dt.date, settings: DatasetConfig, guard: Guard, work: _Work
     from pipeline.dataset.generated import generate_queries
 
     written = generate_queries(
-        [passage["text"] for passage in work.passages],
+        [passage.text for passage in work.passages],
         settings.generator,
         queries=settings.generated_per_passage,
         prompt=settings.generator_prompt,
         progress=lambda done, total: progress("queries written by a model", done, total),
     )
     for position, queries in enumerate(written):
-        age = (as_of - dt.date.fromisoformat(work.passages[position]["day"])).days
+        age = (as_of - work.passages[position].day).days
         weight = weight_of(age, settings.half_life_days, settings.minimum_weight)
         for query in queries:
             if guard.near_query(query):
@@ -263,50 +242,48 @@ def _expand(
     by_synonym = Rewriter(groups, settings.minimum_confidence)
     possible = []
     for example, position in zip(work.examples, work.answers, strict=True):
-        for kind, query in [*by_alias.rewrite(example["query"]), *by_synonym.rewrite(example["query"])]:
-            possible.append(
-                (chance(settings.seed, "rewrite", example["positive"], query), kind, query, position, example)
-            )
+        for kind, query in [*by_alias.rewrite(example.query), *by_synonym.rewrite(example.query)]:
+            possible.append((chance(settings.seed, "rewrite", example.positive, query), kind, query, position, example))
     wanted = round(settings.expansion_ratio * len(work.examples))
     for _, kind, query, position, example in sorted(possible, key=lambda row: row[:4]):
         if wanted <= 0:
             break
-        wanted -= work.ask(query, kind, position, example["weight"], settings, guard)
+        wanted -= work.ask(query, kind, position, example.weight, settings, guard)
 
 
 def _negatives(settings: DatasetConfig, work: _Work, progress: Progress) -> None:
     if len(work.passages) < 2:
         raise BadInputError("a training set needs at least two passages: take more days")
-    queries = [example["query"] for example in work.examples]
+    queries = [example.query for example in work.examples]
     mined = mine(
         queries,
         work.answers,
-        [passage["text"] for passage in work.passages],
+        [passage.text for passage in work.passages],
         top_k=settings.hard_top_k,
         negatives=settings.negatives,
         hard_share=settings.hard_share,
         margin=settings.hard_margin,
         near_duplicate=settings.near_duplicate,
-        stories=[passage["story_id"] for passage in work.passages],
+        stories=[passage.story_id for passage in work.passages],
         seed=settings.seed,
         refused=work.refused,
         progress=lambda done, total: progress("negatives", done, total),
     )
     for example, negatives in zip(work.examples, mined, strict=True):
-        example["hard"] = [work.passages[i]["id"] for i in negatives.hard]
-        example["random"] = [work.passages[i]["id"] for i in negatives.random]
+        example.hard = [work.passages[i].id for i in negatives.hard]
+        example.random = [work.passages[i].id for i in negatives.random]
 
 
 def _report(articles: Sequence[TrainingArticle], chosen: Sequence[TrainingArticle], work: _Work) -> dict[str, Any]:
-    kinds = Counter(example["kind"] for example in work.examples)
+    kinds = Counter(example.kind for example in work.examples)
     return {
         "articles": len(articles),
         "articles_used": len(chosen),
         "passages": len(work.passages),
         "examples": len(work.examples),
         "kinds": dict(sorted(kinds.items())),
-        "hard_negatives": sum(len(e["hard"]) for e in work.examples),
-        "random_negatives": sum(len(e["random"]) for e in work.examples),
+        "hard_negatives": sum(len(e.hard) for e in work.examples),
+        "random_negatives": sum(len(e.random) for e in work.examples),
         "months": dict(sorted(Counter(a.day.strftime("%Y-%m") for a in chosen).items())),
         "refused": dict(sorted(work.refused.items())),
     }

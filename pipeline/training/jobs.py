@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.artifacts import Artifacts, content_hash
+from pipeline.artifacts.jobs import BaseJob, FineTuningJob, GrowthJob, JobAsOf, NewArticles, TrainingJob, read_job
 from pipeline.artifacts.query_sets import Corpus, QuerySet
 from pipeline.artifacts.vectors import text_key
 from pipeline.asof import AsOf, today
@@ -27,7 +28,7 @@ from pipeline.store.vectors import SumsRow
 from pipeline.text.words import key as analyser
 from pipeline.training import pseudo_queries
 from pipeline.training.vocabulary import new_tokens
-from pipeline.training.worker import JOB_FORMAT, JobResult, read_job, run_job
+from pipeline.training.worker import JobResult, run_job
 
 MOST_TOKENS = 32_000
 """Largest grown vocabulary: SEISMIC of OpenSearch allows 32,768 tokens."""
@@ -38,20 +39,19 @@ BASE_TEXTS = 50_000
 def make_base_job(ctx: Context, as_of: AsOf | None = None) -> str:
     """The job that builds the base from the texts known by the as-of (default: now)."""
     as_of = as_of or AsOf(today(), ctx.store.settle())
+    texts = _put_newest_texts(ctx, as_of)
+    return BaseJob(as_of=JobAsOf(day=as_of.day), texts=texts, encoder=ctx.config.encoder).put(ctx.artifacts)
+
+
+def _put_newest_texts(ctx: Context, as_of: AsOf) -> str:
+    """The corpus of the newest texts of an as-of, which a base's vocabulary is built from."""
     text_of = ctx.config.encoder.encoding.document_text
     with ctx.store.begin() as conn:
         texts = {text_key(text): text for a in article_rows.read(conn, as_of) if (text := text_of(a.text))}
     if not texts:
         raise BadInputError("there is no article yet: crawl or import some before the base model is built")
     newest = dict(list(texts.items())[-BASE_TEXTS:])
-    job = {
-        "format": JOB_FORMAT,
-        "kind": "base",
-        "texts": _put(ctx, Corpus(list(newest), list(newest.values()))),
-        "encoder": ctx.config.encoder.model_dump(mode="json"),
-        "as_of": {"day": as_of.day.isoformat()},
-    }
-    return ctx.artifacts.put_json(job, "job", "job.json")
+    return _put(ctx, Corpus(list(newest), list(newest.values())))
 
 
 def make_growth_job(ctx: Context, as_of: AsOf | None = None) -> str:
@@ -70,9 +70,8 @@ def make_growth_job(ctx: Context, as_of: AsOf | None = None) -> str:
     words = new_tokens([*trending.new, *trending.trending], names, MOST_TOKENS)
     if not words:
         raise BadInputError(f"no trending word of {as_of.day} needs a token of its own: the base stays as it is")
-    described = read_job(ctx.artifacts, make_base_job(ctx, as_of))
-    job = described | {"kind": "grow", "start": base.artifact, "words": words}
-    return ctx.artifacts.put_json(job, "job", "job.json")
+    texts = _put_newest_texts(ctx, as_of)
+    return GrowthJob(as_of=JobAsOf(day=as_of.day), texts=texts, start=base.artifact, words=words).put(ctx.artifacts)
 
 
 def make_fine_tuning_job(ctx: Context, training_set_id: int) -> str:
@@ -85,15 +84,13 @@ def make_fine_tuning_job(ctx: Context, training_set_id: int) -> str:
     with ctx.store.begin() as conn:
         row = datasets.training_set(conn, training_set_id)
         base = _base(models.base(conn))
-    job = {
-        "format": JOB_FORMAT,
-        "kind": "fine-tune",
-        "training_set": row.artifact,
-        "start": base.artifact,
-        "training": ctx.config.training.model_dump(mode="json"),
-        "as_of": {"day": row.day.isoformat(), "known_by": row.known_by.isoformat()},
-    }
-    return ctx.artifacts.put_json(job, "job", "job.json")
+    job = FineTuningJob(
+        as_of=JobAsOf(day=row.day, known_by=row.known_by),
+        training_set=row.artifact,
+        start=base.artifact,
+        training=ctx.config.training,
+    )
+    return job.put(ctx.artifacts)
 
 
 def make_job(ctx: Context, training_set_id: int) -> str:
@@ -123,27 +120,25 @@ def make_job(ctx: Context, training_set_id: int) -> str:
     reader.read()
     recipe = sums_recipe(ctx, base.artifact)
     sums, new = _batches(ctx, reader, recipe)
-    job = {
-        "format": JOB_FORMAT,
-        "kind": "train",
-        "training_set": row.artifact,
-        "query_sets": query_sets,
-        "corpora": list(dict.fromkeys(corpora)),
-        "unseen": [_put(ctx, reader.unseen_corpus())] if reader.unseen else [],
-        "recent": _put(ctx, reader.recent_corpus()),
-        "sums": sums,
-        "sums_recipe": recipe,
-        "new": new,
-        "dense": _kept(ctx, identity),
-        "parent": parent.artifact,
-        "base": base.artifact,
-        "champion": champion.artifact if champion else None,
-        "champion_dense": _kept(ctx, model_encoding(ctx, champion)[0]) if champion else [],
-        "training": ctx.config.training.model_dump(mode="json"),
-        "as_of": {"day": row.day.isoformat(), "known_by": row.known_by.isoformat()},
-        "training_set_id": row.id,
-    }
-    return ctx.artifacts.put_json(job, "job", "job.json")
+    job = TrainingJob(
+        training_set=row.artifact,
+        query_sets=query_sets,
+        corpora=list(dict.fromkeys(corpora)),
+        unseen=[_put(ctx, reader.unseen_corpus())] if reader.unseen else [],
+        recent=_put(ctx, reader.recent_corpus()),
+        sums=sums,
+        sums_recipe=recipe,
+        new=new,
+        dense=_kept(ctx, identity),
+        parent=parent.artifact,
+        base=base.artifact,
+        champion=champion.artifact if champion else None,
+        champion_dense=_kept(ctx, model_encoding(ctx, champion)[0]) if champion else [],
+        training=ctx.config.training,
+        as_of=JobAsOf(day=row.day, known_by=row.known_by),
+        training_set_id=row.id,
+    )
+    return job.put(ctx.artifacts)
 
 
 @dataclass
@@ -204,7 +199,7 @@ def sums_recipe(ctx: Context, base: str) -> str:
     return content_hash({"base": base, "drawing": drawing, "rules": pseudo_queries.RULES, "analyser": analyser()})
 
 
-def _batches(ctx: Context, reader: _Reader, recipe: str) -> tuple[list[tuple[str, str]], dict[str, Any] | None]:
+def _batches(ctx: Context, reader: _Reader, recipe: str) -> tuple[list[tuple[dt.date, str]], NewArticles | None]:
     """(day, artifact) of the stored sums that can be used, and the articles that they do not cover."""
     with ctx.store.begin() as conn:
         rows = vector_rows.sums(conn, recipe)
@@ -214,7 +209,7 @@ def _batches(ctx: Context, reader: _Reader, recipe: str) -> tuple[list[tuple[str
         waiting = left.get(row.day, {})
         covers = all(waiting.get(i) == v for i, v in zip(row.article_ids, row.versions, strict=True))
         if row.article_ids and covers and ctx.artifacts.has(row.artifact):
-            used.append((row.day.isoformat(), row.artifact))
+            used.append((row.day, row.artifact))
             for number in row.article_ids:
                 del waiting[number]
     ids = [number for articles in left.values() for number in articles]
@@ -222,8 +217,8 @@ def _batches(ctx: Context, reader: _Reader, recipe: str) -> tuple[list[tuple[str
         return used, None
     rest = list(reader.texts(ids))
     corpus = Corpus([str(a.id) for a, _ in rest], [text for _, text in rest])
-    new = {"corpus": _put(ctx, corpus), "days": [a.day.isoformat() for a, _ in rest]}
-    return used, new | {"versions": [a.version for a, _ in rest]}
+    days, versions = [a.day for a, _ in rest], [a.version for a, _ in rest]
+    return used, NewArticles(corpus=_put(ctx, corpus), days=days, versions=versions)
 
 
 def _base(base: Model | None) -> Model:
@@ -234,12 +229,12 @@ def _base(base: Model | None) -> Model:
 
 def register(ctx: Context, job: str, result: JobResult) -> int:
     """Register the model that a job produced, and return its id. Idempotent: the same model is registered once."""
-    described = read_job(ctx.artifacts, job)
+    described = read_job(ctx.artifacts.get(job))
     card = _card(ctx.artifacts, result.model)
     if "seconds" in result.card:
         card["seconds"] = result.card["seconds"]
     vocabulary_hash = str(_facts(ctx.artifacts, result.model)["vocabulary_hash"])
-    if described["kind"] != "train":
+    if not isinstance(described, TrainingJob):
         with ctx.store.begin() as conn:
             return models.register(conn, artifact=result.model, kind="base", vocabulary_hash=vocabulary_hash, card=card)
     sums = _sums_rows(ctx.artifacts, described, result)
@@ -247,8 +242,8 @@ def register(ctx: Context, job: str, result: JobResult) -> int:
     with ctx.store.lock(LOCK):
         with ctx.store.begin() as conn:
             vector_rows.drop_dense(conn, [name for name in result.replaces if name not in result.dense])
-            vector_rows.add_sums(conn, described["sums_recipe"], sums)
-            parent = next(m for m in models.all_models(conn) if m.artifact == described["parent"])
+            vector_rows.add_sums(conn, described.sums_recipe, sums)
+            parent = next(m for m in models.all_models(conn) if m.artifact == described.parent)
             model_id = models.register(
                 conn,
                 artifact=result.model,
@@ -256,9 +251,9 @@ def register(ctx: Context, job: str, result: JobResult) -> int:
                 vocabulary_hash=vocabulary_hash,
                 card=card,
                 parent_id=parent.id,
-                training_set_id=described["training_set_id"],
-                day=dt.date.fromisoformat(described["as_of"]["day"]),
-                known_by=dt.datetime.fromisoformat(described["as_of"]["known_by"]),
+                training_set_id=described.training_set_id,
+                day=described.as_of.day,
+                known_by=described.as_of.known_by,
             )
         for name in result.dense:
             if ctx.artifacts.has(name):  # else an earlier call replaced it
@@ -266,15 +261,15 @@ def register(ctx: Context, job: str, result: JobResult) -> int:
     return model_id
 
 
-def _sums_rows(artifacts: Artifacts, described: dict[str, Any], result: JobResult) -> list[SumsRow]:
-    if described["new"] is None or result.sums is None:
+def _sums_rows(artifacts: Artifacts, job: TrainingJob, result: JobResult) -> list[SumsRow]:
+    if job.new is None or result.sums is None:
         return []
-    ids = [int(number) for number in Corpus.read(artifacts.get(described["new"]["corpus"])).ids]
-    by_day: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for day, number, version in zip(described["new"]["days"], ids, described["new"]["versions"], strict=True):
+    ids = [int(number) for number in Corpus.read(artifacts.get(job.new.corpus)).ids]
+    by_day: dict[dt.date, list[tuple[int, int]]] = defaultdict(list)
+    for day, number, version in zip(job.new.days, ids, job.new.versions, strict=True):
         by_day[day].append((number, version))
     return [
-        SumsRow(dt.date.fromisoformat(day), [i for i, _ in sorted(rows)], [v for _, v in sorted(rows)], result.sums)
+        SumsRow(day, [i for i, _ in sorted(rows)], [v for _, v in sorted(rows)], result.sums)
         for day, rows in by_day.items()
     ]
 

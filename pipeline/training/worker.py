@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import Artifacts
+from pipeline.artifacts.jobs import AnyJob, BaseJob, FineTuningJob, GrowthJob, TrainingJob, read_job
 from pipeline.artifacts.query_sets import Corpus
 from pipeline.artifacts.vectors import DenseVectors, KeptVectors, to_merge
-from pipeline.config.encoder import EncoderConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.context import state_folder
-from pipeline.errors import BadInputError
 from pipeline.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 ENCODED_AT_ONCE = 1024
 """Texts in a part of an encoding: the work that a kill loses at most."""
-JOB_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def run_job(artifacts: Artifacts, job: str, progress: Progress = silent) -> JobR
     and saves the model. The other kinds produce a base: a new one, a fine-tuned one, or one with more tokens. A second
     process that runs the same job waits for the first.
     """
-    described = read_job(artifacts, job)
+    described = read_job(artifacts.get(job))
     work = state_folder() / "work" / job
     with _alone(work):
         done = work / "result.json"
@@ -66,10 +64,7 @@ def run_job(artifacts: Artifacts, job: str, progress: Progress = silent) -> JobR
             if all(artifacts.has(name) for name in (result.model, *result.dense, result.sums) if name):
                 return result
         began = time.monotonic()
-        run = {"base": _run_base, "train": _run_training, "fine-tune": _run_fine_tuning, "grow": _run_growth}[
-            described["kind"]
-        ]
-        result = run(artifacts, described, work, progress)
+        result = _run(artifacts, described, work, progress)
         result.card["seconds"] = round(time.monotonic() - began, 1)
         unfinished = done.with_suffix(".partial")
         unfinished.write_text(json.dumps(asdict(result), ensure_ascii=False), encoding="utf-8")
@@ -80,15 +75,16 @@ def run_job(artifacts: Artifacts, job: str, progress: Progress = silent) -> JobR
         return result
 
 
-def read_job(artifacts: Artifacts, job: str) -> dict[str, Any]:
-    """Read a job. Raises BadInputError for an artifact that is no job, or one of another version."""
-    path = artifacts.get(job) / "job.json"
-    if not path.exists():
-        raise BadInputError(f"artifact {job} is not a job: make one with `garam retrain`")
-    described: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    if described.get("kind") not in ("base", "train", "fine-tune", "grow") or described.get("format") != JOB_FORMAT:
-        raise BadInputError(f"job {job} was written by another version of Garam: make it again")
-    return described
+def _run(artifacts: Artifacts, job: AnyJob, work: Path, progress: Progress) -> JobResult:
+    match job:
+        case BaseJob():
+            return _run_base(artifacts, job, work, progress)
+        case GrowthJob():
+            return _run_growth(artifacts, job, work, progress)
+        case FineTuningJob():
+            return _run_fine_tuning(artifacts, job, work, progress)
+        case TrainingJob():
+            return _run_training(artifacts, job, work, progress)
 
 
 @contextmanager
@@ -100,61 +96,61 @@ def _alone(work: Path) -> Iterator[None]:
         yield
 
 
-def _run_base(artifacts: Artifacts, job: dict[str, Any], work: Path, progress: Progress) -> JobResult:
+def _run_base(artifacts: Artifacts, job: BaseJob, work: Path, progress: Progress) -> JobResult:
     from pipeline.training.base import build_base
 
-    texts = Corpus.read(artifacts.get(job["texts"])).texts
-    folder = build_base(texts, work / "base", EncoderConfig.model_validate(job["encoder"]), progress)
+    texts = Corpus.read(artifacts.get(job.texts)).texts
+    folder = build_base(texts, work / "base", job.encoder, progress)
     return JobResult(artifacts.put(folder, "base"), card={"kind": "base"})
 
 
-def _run_growth(artifacts: Artifacts, job: dict[str, Any], work: Path, progress: Progress) -> JobResult:
+def _run_growth(artifacts: Artifacts, job: GrowthJob, work: Path, progress: Progress) -> JobResult:
     """A base with more tokens and the same dense encoder: stored dense vectors stay valid, sums do not."""
     from pipeline.training.base import grown_base
 
-    texts = Corpus.read(artifacts.get(job["texts"])).texts
-    facts = {name: job[name] for name in ("start", "as_of")}
-    folder = grown_base(artifacts.get(job["start"]), job["words"], texts, work / "base", facts, progress)
+    texts = Corpus.read(artifacts.get(job.texts)).texts
+    facts = job.facts("start", "as_of")
+    folder = grown_base(artifacts.get(job.start), job.words, texts, work / "base", facts, progress)
     return JobResult(artifacts.put(folder, "base"), card={"kind": "base"})
 
 
-def _run_fine_tuning(artifacts: Artifacts, job: dict[str, Any], work: Path, progress: Progress) -> JobResult:
+def _run_fine_tuning(artifacts: Artifacts, job: FineTuningJob, work: Path, progress: Progress) -> JobResult:
     from pipeline.training.base import fine_tuned_base
 
-    settings = TrainingConfig.model_validate(job["training"])
-    facts = {name: job[name] for name in ("training_set", "start", "as_of")}
+    settings = job.training
+    facts = job.facts("training_set", "start", "as_of")
     folder = fine_tuned_base(
-        artifacts.get(job["training_set"]), artifacts.get(job["start"]), work / "base", settings, work, facts, progress
+        artifacts.get(job.training_set), artifacts.get(job.start), work / "base", settings, work, facts, progress
     )
     return JobResult(artifacts.put(folder, "base"), card={"kind": "base"})
 
 
-def _run_training(artifacts: Artifacts, job: dict[str, Any], work: Path, progress: Progress) -> JobResult:
+def _run_training(artifacts: Artifacts, job: TrainingJob, work: Path, progress: Progress) -> JobResult:
     from pipeline.encoder import Encoder
     from pipeline.training.learning import Recent, learn
 
-    settings = TrainingConfig.model_validate(job["training"])
-    base = Encoder.load(artifacts.get(job["base"]))
+    settings = job.training
+    base = Encoder.load(artifacts.get(job.base))
     new = _new_sums(artifacts, job, base, settings, work, progress)
     total = _total(artifacts, job, new, base, settings)
-    newest = Corpus.read(artifacts.get(job["recent"]))
+    newest = Corpus.read(artifacts.get(job.recent))
     recent = Recent(newest.texts, newest.titles)
-    texts = [text for name in (*job["corpora"], *job["unseen"]) for text in Corpus.read(artifacts.get(name)).texts]
-    kept, made, replaces = _dense(artifacts, base, job["dense"], [*recent.texts, *texts], work, progress)
+    texts = [text for name in (*job.corpora, *job.unseen) for text in Corpus.read(artifacts.get(name)).texts]
+    kept, made, replaces = _dense(artifacts, base, job.dense, [*recent.texts, *texts], work, progress)
     dense = [made] if made else []
-    if job["champion"] is not None:
-        champion = Encoder.load(artifacts.get(job["champion"]))
+    if job.champion is not None:
+        champion = Encoder.load(artifacts.get(job.champion))
         if champion.dense_identity != base.dense_identity:
-            searched = [text for name in job["corpora"] for text in Corpus.read(artifacts.get(name)).texts]
-            _, more, gone = _dense(artifacts, champion, job["champion_dense"], searched, work, progress)
+            searched = [text for name in job.corpora for text in Corpus.read(artifacts.get(name)).texts]
+            _, more, gone = _dense(artifacts, champion, job.champion_dense, searched, work, progress)
             dense += [more] if more else []
             replaces += gone
     initial = _parent_rows(artifacts, job, base)
     learned = learn(base, total, recent, kept, settings, initial=initial, progress=progress)
     base.table = learned.table
-    facts = {name: job[name] for name in ("training_set", "parent", "as_of", "base")}
-    card = {"kind": "trained", **facts, "config": job["training"], **learned.report}
-    base.facts |= {"base": job["base"]}
+    facts = job.facts("training_set", "parent", "as_of", "base")
+    card = {"kind": "trained", **facts, "config": settings.model_dump(mode="json"), **learned.report}
+    base.facts |= {"base": job.base}
     save(base, work / "model", card)
     sums = artifacts.put(new, "sums") if new is not None else None
     model = artifacts.put(work / "model", "model")
@@ -170,15 +166,15 @@ def save(encoder: Encoder, output: Path, card: dict[str, Any]) -> None:
 
 
 def _new_sums(
-    artifacts: Artifacts, job: dict[str, Any], base: Encoder, settings: TrainingConfig, work: Path, progress: Progress
+    artifacts: Artifacts, job: TrainingJob, base: Encoder, settings: TrainingConfig, work: Path, progress: Progress
 ) -> Path | None:
     """The folder with the sums of the new texts, by day; None without new texts. A kill loses at most one part."""
-    if job["new"] is None:
+    if job.new is None:
         return None
-    texts = Corpus.read(artifacts.get(job["new"]["corpus"])).texts
+    texts = Corpus.read(artifacts.get(job.new.corpus)).texts
     by_day: dict[str, list[str]] = {}
-    for day, text in zip(job["new"]["days"], texts, strict=True):
-        by_day.setdefault(day, []).append(text)
+    for day, text in zip(job.new.days, texts, strict=True):
+        by_day.setdefault(day.isoformat(), []).append(text)
     folder = work / "sums"
     folder.mkdir(exist_ok=True)
     write_sums(base, by_day, folder, settings, progress)
@@ -209,13 +205,11 @@ def write_sums(
         progress("pseudo queries of articles", done, total)
 
 
-def _total(
-    artifacts: Artifacts, job: dict[str, Any], new: Path | None, base: Encoder, settings: TrainingConfig
-) -> Sums:
-    places = [(day, artifacts.get(name) / day) for day, name in job["sums"]]
+def _total(artifacts: Artifacts, job: TrainingJob, new: Path | None, base: Encoder, settings: TrainingConfig) -> Sums:
+    places = [(str(day), artifacts.get(name) / str(day)) for day, name in job.sums]
     if new is not None:
         places += [(place.name, place) for place in sorted(new.iterdir())]
-    return total_of(base, places, dt.date.fromisoformat(job["as_of"]["day"]), settings)
+    return total_of(base, places, job.as_of.day, settings)
 
 
 def total_of(base: Encoder, places: Sequence[tuple[str, Path]], day: dt.date, settings: TrainingConfig) -> Sums:
@@ -230,13 +224,13 @@ def total_of(base: Encoder, places: Sequence[tuple[str, Path]], day: dt.date, se
     return Sums.total(parts(), len(base.vocabulary), base.dense.width)
 
 
-def _parent_rows(artifacts: Artifacts, job: dict[str, Any], base: Encoder) -> Any:
+def _parent_rows(artifacts: Artifacts, job: TrainingJob, base: Encoder) -> Any:
     """The rows (V, H) of the parent's query table, for a warm start; None where the parent has another base."""
     from pipeline.encoder import QueryTable
 
-    folder = artifacts.get(job["parent"])
+    folder = artifacts.get(job.parent)
     facts = json.loads((folder / "garam.json").read_text("utf-8"))
-    if facts.get("base") != job["base"]:
+    if facts.get("base") != job.base:
         return None
     table = QueryTable.read(folder, len(base.vocabulary), base.dense.width)
     return table.rows if table is not None else None

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from pipeline.artifacts.jobs import read_job
 from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
 from pipeline.artifacts.vectors import DenseVectors, text_key
 from pipeline.asof import AsOf
@@ -232,20 +233,20 @@ def test_a_job_makes_one_model_however_often_it_runs(ctx, tmp_path):
     for row in sets.values():
         corpus = Corpus.read(ctx.artifacts.get(QuerySet.read(ctx.artifacts.get(row.artifact)).corpus))
         assert kept.missing(corpus.texts) == []
-    assert described(ctx, make_job(ctx, training_set_id))["unseen"] == []
+    assert described(ctx, make_job(ctx, training_set_id)).unseen == []
 
 
 def described(ctx, job):
-    return json.loads((ctx.artifacts.get(job) / "job.json").read_text())
+    return read_job(ctx.artifacts.get(job))
 
 
 def learned_from(ctx, job) -> Sums:
     """The sums that a job adds up, those of its new articles made here."""
     said = described(ctx, job)
-    base = Encoder.load(ctx.artifacts.get(said["base"]))
-    parts = [Sums.read(ctx.artifacts.get(name) / day) for day, name in said["sums"]]
-    if said["new"]:
-        parts += sums_of(base, [Corpus.read(ctx.artifacts.get(said["new"]["corpus"])).texts], CONFIG.training)
+    base = Encoder.load(ctx.artifacts.get(said.base))
+    parts = [Sums.read(ctx.artifacts.get(name) / str(day)) for day, name in said.sums]
+    if said.new:
+        parts += sums_of(base, [Corpus.read(ctx.artifacts.get(said.new.corpus)).texts], CONFIG.training)
     return Sums.total([(1.0, part) for part in parts], len(base.vocabulary), base.dense.width)
 
 
@@ -258,15 +259,15 @@ def same(one: Sums, other: Sums) -> None:
 def test_a_day_learns_its_new_articles_only_and_any_as_of_is_exact(ctx, tmp_path):
     put_base(ctx, tmp_path / "base")
     first_job = make_job(ctx, build(ctx, as_of(ctx, 15)))
-    assert described(ctx, first_job)["sums"] == []
+    assert described(ctx, first_job).sums == []
     whole = learned_from(ctx, first_job)
     register(ctx, first_job, run_job(ctx.artifacts, first_job))
 
     second = described(ctx, make_job(ctx, build(ctx, as_of(ctx, 19))))
-    days = {day for day, _ in second["sums"]}
+    days = {day for day, _ in second.sums}
     assert len(days) >= 10
-    assert second["new"]["days"]
-    assert not days & set(second["new"]["days"])
+    assert second.new.days
+    assert not days & set(second.new.days)
     with ctx.store.begin() as conn:
         conn.execute(sa.delete(vector_rows.learning_sums))  # as if nothing had been kept
     scratch = make_job(ctx, build(ctx, as_of(ctx, 15)))
@@ -281,12 +282,12 @@ def test_late_articles_are_another_batch_and_removed_ones_leave(ctx, tmp_path):
     register(ctx, job, run_job(ctx.artifacts, job))
     put_articles(ctx, some(3, 4, 77))
     late = make_job(ctx, build(ctx, as_of(ctx, 19)))
-    assert set(described(ctx, late)["new"]["days"]) == {(FIRST + dt.timedelta(days=3)).isoformat()}
+    assert set(described(ctx, late).new.days) == {FIRST + dt.timedelta(days=3)}
     assert learned_from(ctx, late).queries > whole.queries
     register(ctx, late, run_job(ctx.artifacts, late))
     # What was known earlier is the same as ever: the late batch is not in it.
     again = make_job(ctx, build(ctx, early))
-    assert described(ctx, again)["new"] is None
+    assert described(ctx, again).new is None
     same(learned_from(ctx, again), whole)
     # A removed article's batch is not used any more: its day is summed again without it.
     with ctx.store.begin() as conn:
@@ -299,15 +300,15 @@ def test_late_articles_are_another_batch_and_removed_ones_leave(ctx, tmp_path):
         )
         conn.execute(sa.update(articles).where(articles.c.id == gone).values(removed_at=sa.func.clock_timestamp()))
     after = described(ctx, make_job(ctx, build(ctx, as_of(ctx, 19))))
-    assert set(after["new"]["days"]) == {(FIRST + dt.timedelta(days=2)).isoformat()}
-    assert str(gone) not in Corpus.read(ctx.artifacts.get(after["new"]["corpus"])).ids
+    assert set(after.new.days) == {FIRST + dt.timedelta(days=2)}
+    assert str(gone) not in Corpus.read(ctx.artifacts.get(after.new.corpus)).ids
 
 
 def test_an_article_removed_during_a_training_is_in_none_of_its_vectors_and_sums(ctx, tmp_path):
     put_base(ctx, tmp_path / "base")
     job = make_job(ctx, build(ctx, as_of(ctx)))
     result = run_job(ctx.artifacts, job)
-    new = Corpus.read(ctx.artifacts.get(described(ctx, job)["new"]["corpus"]))
+    new = Corpus.read(ctx.artifacts.get(described(ctx, job).new.corpus))
     encoded = {key for name in result.dense for key in DenseVectors.read(ctx.artifacts.get(name)).keys}
     id_, text = next((i, t) for i, t in zip(new.ids, new.texts, strict=True) if text_key(t) in encoded)
     with ctx.store.begin() as conn:
@@ -358,7 +359,7 @@ def test_the_next_round_starts_from_the_head_and_a_backfill_never_from_its_futur
 
 
 def parent_of(ctx, job):
-    return described(ctx, job)["parent"]
+    return described(ctx, job).parent
 
 
 def test_the_base_grows_by_trending_words_that_it_cuts_into_pieces(ctx, tmp_path):
@@ -379,7 +380,7 @@ def test_the_base_grows_by_trending_words_that_it_cuts_into_pieces(ctx, tmp_path
             trend = {"statistics_id": made, "rank": rank, "word": word, "is_new": is_new, "evidence": {}}
             conn.execute(sa.insert(trends).values(trend | {"z": 9.0, "q_value": 0.0}))
     job = make_growth_job(ctx)
-    assert described(ctx, job)["words"] == ["하하호호"]
+    assert described(ctx, job).words == ["하하호호"]
     grown_id = register(ctx, job, run_job(ctx.artifacts, job))
     with ctx.store.begin() as conn:
         grown = models.base(conn)
@@ -388,5 +389,5 @@ def test_the_base_grows_by_trending_words_that_it_cuts_into_pieces(ctx, tmp_path
     assert grown.vocabulary_hash != base.vocabulary_hash
     # It is learned over like any base: from sums of its own, over the vectors that are there.
     first = make_job(ctx, build(ctx, as_of(ctx)))
-    assert described(ctx, first)["base"] == grown.artifact
+    assert described(ctx, first).base == grown.artifact
     register(ctx, first, run_job(ctx.artifacts, first))

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from pipeline import news, retention
 from pipeline.artifacts.query_sets import Corpus
+from pipeline.artifacts.training_set import Passage, TrainingSet
 from pipeline.artifacts.vectors import DenseVectors, text_key
 from pipeline.cli import app
 from pipeline.config import load
@@ -138,8 +139,8 @@ def test_what_is_frozen_with_its_words_is_named_and_can_be_erased(ctx: Context, 
             Corpus([str(n) for n in numbers], ["본문"] * 2).write(folder / "corpus")
             names.append(ctx.artifacts.put(folder / "corpus", "corpus"))
     with ctx.artifacts.scratch() as folder:
-        (folder / "set").mkdir()
-        (folder / "set" / "passages.jsonl").write_text(json.dumps({"id": "1-0", "article_id": id_, "text": "본문"}))
+        passage = Passage(id="1-0", article_id=id_, story_id=id_, day=dt.date(2026, 2, 1), text="본문")
+        TrainingSet([passage], []).write(folder / "set")
         names.append(ctx.artifacts.put(folder / "set", "trainingset"))
     assert retention.holding(ctx, [id_]) == [names[0], names[2]]
     assert retention.erase(ctx, retention.holding(ctx, [id_])) == ([names[0], names[2]], [])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from pipeline.artifacts.jobs import FineTuningJob, JobAsOf
 from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
 from pipeline.artifacts.vectors import DenseVectors, text_key
 from pipeline.asof import AsOf
@@ -128,7 +129,9 @@ def test_what_is_old_and_needed_by_nobody_goes_and_nothing_else(ctx: Context) ->
     named = put(ctx, "trainingset", "an old one that a training goes on with")
     age(ctx, {named})
     job = put(ctx, "job", {"training_set": named})
-    ctx.artifacts.put_json({"training_set": named}, "job", "job.json")
+    FineTuningJob(
+        as_of=JobAsOf(day=AS_OF.day), training_set=named, start=next(iter(base)), training=ctx.config.training
+    ).put(ctx.artifacts)
 
     now = dt.datetime.now(dt.UTC)
     assert set(prune_artifacts(ctx, now=now)) == gone

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import content_hash, file_sha256
+from pipeline.artifacts.training_set import TrainingSet
 from pipeline.config.training import FineTuningConfig
 from pipeline.errors import BadInputError
 
@@ -46,38 +46,25 @@ class Batch:
 
 def read(folder: Path) -> TrainingData:
     """Read the training set in ``folder``. Raises BadInputError where files are missing or do not fit together."""
-    passages, examples = _rows(folder / "passages.jsonl"), _rows(folder / "examples.jsonl")
+    stored = TrainingSet.read(folder)
+    passages, examples = stored.passages, stored.examples
     if not examples or len(passages) < 2:
         raise BadInputError(f"{folder} holds no training pairs: build the training set from more articles")
-    recipe = folder / "recipe.json"
+    place = {passage.id: index for index, passage in enumerate(passages)}
     try:
-        position = {row["id"]: index for index, row in enumerate(passages)}
         return TrainingData(
-            texts=[row["text"] for row in passages],
-            stories=[int(row["story_id"]) for row in passages],
-            queries=[row["query"] for row in examples],
-            kinds=[row["kind"] for row in examples],
-            positives=[position[row["positive"]] for row in examples],
-            hard=[[position[i] for i in row.get("hard", ())] for row in examples],
-            weights=[float(row.get("weight", 1.0)) for row in examples],
-            recipe=json.loads(recipe.read_text("utf-8")) if recipe.exists() else {},
+            texts=[passage.text for passage in passages],
+            stories=[passage.story_id for passage in passages],
+            queries=[example.query for example in examples],
+            kinds=[example.kind for example in examples],
+            positives=[place[example.positive] for example in examples],
+            hard=[[place[i] for i in example.hard] for example in examples],
+            weights=[example.weight for example in examples],
+            recipe=stored.recipe,
             sha256=content_hash([file_sha256(folder / f"{name}.jsonl") for name in ("passages", "examples")]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInputError(f"{folder} is no training set ({error!r}): build it again") from error
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                rows.append(json.loads(line))
-    except FileNotFoundError as error:
-        raise BadInputError(f"there is no {path}: name the folder of a training set") from error
-    except ValueError as error:
-        raise BadInputError(f"{path}:{len(rows) + 1} is not JSON: build the training set again") from error
-    return rows
+    except KeyError as error:
+        raise BadInputError(f"{folder} names the passage {error} but does not have it: build it again") from error
 
 
 def split(data: TrainingData, queries: int, seed: int) -> tuple[list[int], list[int], list[int]]:

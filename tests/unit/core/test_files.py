@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.artifacts import Artifacts
+from pipeline.artifacts.jobs import BaseJob, FineTuningJob, JobAsOf, NewArticles, TrainingJob, read_job
 from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
+from pipeline.artifacts.query_weights import QueryWeights
+from pipeline.artifacts.training_set import Example, Passage, TrainingSet
 from pipeline.artifacts.vectors import DenseVectors, KeptVectors, text_key, to_merge
+from pipeline.config.encoder import EncoderConfig
+from pipeline.config.training import TrainingConfig
 from pipeline.errors import BadInputError, CorruptArtifactError
 
 TEXTS = ["한국은행이 금리를 올렸다", "강에 물이 흐른다", ""]
@@ -109,3 +116,58 @@ def test_small_artifacts_are_put_together_once_they_are_many() -> None:
     sizes = {f"dense-{number}": 200 for number in range(15)} | {"dense-large": 50_000}
     assert to_merge(sizes) == []
     assert to_merge(sizes | {"dense-15": 10}) == [f"dense-{number}" for number in range(16)]
+
+
+def test_query_weights_are_read_as_written_and_garbled_ones_are_refused(tmp_path: Path) -> None:
+    QueryWeights(np.array([0.5, 2.0], np.float32), {"boosted": []}).write(tmp_path / "weights")
+    read = QueryWeights.read(tmp_path / "weights")
+    assert (read.weights.tolist(), read.weights.dtype, read.explanation) == ([0.5, 2.0], np.float32, {"boosted": []})
+    (tmp_path / "weights" / "explain.json").write_text("{cut")
+    with pytest.raises(CorruptArtifactError, match="no readable query weights"):
+        QueryWeights.read(tmp_path / "weights")
+
+
+DAY = dt.date(2026, 2, 1)
+
+
+def test_a_job_is_read_as_written_and_names_every_artifact_that_it_needs(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path / "store")
+    known = JobAsOf(day=DAY, known_by=dt.datetime(2026, 2, 2, tzinfo=dt.UTC))
+    job = TrainingJob(
+        as_of=known, training_set="set", training_set_id=1, query_sets=["queries"], corpora=["corpus"],
+        unseen=["unseen"], recent="recent", sums=[(DAY, "sums")], sums_recipe="recipe",
+        new=NewArticles(corpus="new", days=[DAY], versions=[1]), dense=["dense"], parent="parent", base="base",
+        champion="champion", champion_dense=["champion dense"], training=TrainingConfig(),
+    )  # fmt: skip
+    name = job.put(artifacts)
+    assert (read_job(artifacts.get(name)), job.put(artifacts)) == (job, name)
+    assert job.references() == {
+        "set", "queries", "corpus", "unseen", "recent", "sums", "new", "dense", "parent", "base", "champion",
+        "champion dense",
+    }  # fmt: skip
+    tuned = FineTuningJob(as_of=known, training_set="set", start="base", training=TrainingConfig())
+    assert read_job(artifacts.get(tuned.put(artifacts))).references() == {"set", "base"}
+    built = BaseJob(as_of=JobAsOf(day=DAY), texts="corpus", encoder=EncoderConfig())
+    assert read_job(artifacts.get(built.put(artifacts))) == built
+
+
+@pytest.mark.parametrize("text", ["{cut", "[]", '{"kind": "train", "format": 1}', '{"kind": "other"}'])
+def test_a_job_of_another_version_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "job.json").write_text(text)
+    with pytest.raises(BadInputError, match="another version of Garam: make it again"):
+        read_job(tmp_path)
+    with pytest.raises(BadInputError, match="is not a job"):
+        read_job(tmp_path / "elsewhere")
+
+
+def test_a_training_set_is_read_as_written_and_says_whose_words_it_holds(tmp_path: Path) -> None:
+    passages = [Passage(id=f"{n}-0", article_id=n, story_id=7, outlet="가람", day=DAY, text="본문") for n in (7, 8)]
+    examples = [Example(query="제목", kind="title", positive="7-0", day=DAY, weight=0.5, hard=["8-0"])]
+    whole = TrainingSet(passages, examples, {"format": 3}, {"articles": 2})
+    whole.write(tmp_path)
+    assert TrainingSet.read(tmp_path) == whole
+    assert list(TrainingSet.sources(tmp_path)) == ["7", "8"]
+    with (tmp_path / "examples.jsonl").open("a") as handle:
+        handle.write('{"query": "제목"}\n')
+    with pytest.raises(BadInputError, match=r"examples\.jsonl:2 does not fit \(kind"):
+        TrainingSet.read(tmp_path)

@@ -68,10 +68,10 @@ def test_written_queries_ask_their_passage_and_never_stand_in_it(generator, monk
     made = make_training_set(
         articles(), as_of=DAY, settings=settings(generator=str(generator), generated_per_passage=2)
     )
-    written = [example for example in made.examples if example["kind"] == "generated"]
+    written = [example for example in made.examples if example.kind == "generated"]
     assert written
-    texts = {row["id"]: row["text"] for row in made.passages}
-    assert not any(is_verbatim(example["query"], texts[example["positive"]]) for example in written)
+    texts = {row.id: row.text for row in made.passages}
+    assert not any(is_verbatim(example.query, texts[example.positive]) for example in written)
 
     def told(texts, *_, **__):
         return [[text.split(".")[0], "오늘 한국은행 기준금리 결정", "금리 소식 무엇"] for text in texts]
@@ -80,7 +80,7 @@ def test_written_queries_ask_their_passage_and_never_stand_in_it(generator, monk
     guard = Guard(0.4)
     guard.hold_out_query("한국은행 기준금리 결정 오늘 한국은행 기준금리 결정 전망")
     held = make_training_set(articles(), as_of=DAY, settings=settings(generator="x"), exclude=guard)
-    asked = {example["query"] for example in held.examples if example["kind"] == "generated"}
+    asked = {example.query for example in held.examples if example.kind == "generated"}
     assert asked == {"금리 소식 무엇"}  # the passage's own words and what comes near a held-out query are refused
     assert held.report["refused"]["query_near_held_out"] == len(held.passages)
     assert held.report["refused"]["query_in_passage"] >= len(held.passages)

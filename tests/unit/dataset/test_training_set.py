@@ -52,35 +52,35 @@ def test_titles_and_sentences_ask_and_never_stand_in_their_passage():
     """A passage whose title can be asked is kept whole; one whose title cannot be gives its sentences."""
     useless = {3: "짧다", 7: item(7).text[:30]}  # too short, and part of the text
     made = make([item(n, title=useless.get(n)) for n in range(1, 30)])
-    texts = {row["id"]: row["text"] for row in made.passages}
+    texts = {row.id: row.text for row in made.passages}
     for row in made.passages:
-        number = row["article_id"]
-        kinds = [example["kind"] for example in made.examples if example["positive"] == row["id"]]
+        number = row.article_id
+        kinds = [example.kind for example in made.examples if example.positive == row.id]
         assert kinds == (["sentence"] * 2 if number in useless else ["title"])
-        assert (row["text"] == item(number).text) == (number not in useless)
+        assert (row.text == item(number).text) == (number not in useless)
     for example in made.examples:
-        assert not is_verbatim(example["query"], texts[example["positive"]])
-        assert example["positive"] not in example["hard"] + example["random"]
-        assert len(example["hard"]) + len(example["random"]) == 8
+        assert not is_verbatim(example.query, texts[example.positive])
+        assert example.positive not in example.hard + example.random
+        assert len(example.hard) + len(example.random) == 8
 
 
 def test_a_title_that_stands_in_the_text_is_refused_and_counted():
     text = "오늘의 중요한 소식을 전한다. 오늘의, 중요한 소식을 전한다고 했다. " + item(1).text
     made = make([item(1, title="오늘의 중요한 소식을 전한다", text=text), item(2), item(3)])
-    assert not [e for e in made.examples if e["kind"] == "title" and e["positive"].startswith("1-")]
+    assert not [e for e in made.examples if e.kind == "title" and e.positive.startswith("1-")]
     assert made.report["refused"]["query_in_passage"] >= 1
 
 
 def test_long_articles_give_several_passages():
     long = " ".join(f"이 문장은 {k}번째 문장이며 내용이 조금씩 다르다고 할 수 있다." for k in range(80))
     made = make([item(1, text=long), item(2)])
-    assert sum(row["article_id"] == 1 for row in made.passages) == 3
+    assert sum(row.article_id == 1 for row in made.passages) == 3
 
 
 def test_passages_say_who_published_them():
     outlets = {n: f"{n % 2}호 일보" for n in range(1, 9)}
     made = make([replace(item(n), outlet=name) for n, name in outlets.items()])
-    assert {row["article_id"]: row["outlet"] for row in made.passages} == outlets
+    assert {row.article_id: row.outlet for row in made.passages} == outlets
 
 
 def test_held_out_articles_stories_queries_and_near_duplicates_stay_out():
@@ -91,8 +91,8 @@ def test_held_out_articles_stories_queries_and_near_duplicates_stay_out():
     same_story = item(3, story=1)
     same_title = item(4, title=" 1번 기업의  실적, 발표! ")
     made = make([held, copy, same_story, same_title, item(5), item(6)], exclude=guard)
-    assert {row["article_id"] for row in made.passages} == {4, 5, 6}
-    assert normalised(held.title) not in {normalised(e["query"]) for e in made.examples}
+    assert {row.article_id for row in made.passages} == {4, 5, 6}
+    assert normalised(held.title) not in {normalised(e.query) for e in made.examples}
     refused = made.report["refused"]
     assert (refused["article_held_out"], refused["article_near_duplicate"], refused["article_story"]) == (1, 1, 1)
     assert refused["query_held_out"] >= 1
@@ -103,12 +103,12 @@ def test_synonyms_and_aliases_rewrite_up_to_the_ratio():
     articles = [item(n) for n in range(1, 41)]
     none = make(articles, settings=settings(expansion_ratio=0.0), synonym_groups=groups)
     some = make(articles, settings=settings(expansion_ratio=0.5), synonym_groups=groups)
-    written = [e for e in some.examples if e["kind"] == "synonym"]
+    written = [e for e in some.examples if e.kind == "synonym"]
     assert written
     assert len(written) <= 0.5 * len(none.examples)
-    assert all("성적" in e["query"] for e in written)
-    assert not any("회사" in e["query"] for e in some.examples)  # below the confidence
-    assert {e["kind"] for e in none.examples} == {"title"}
+    assert all("성적" in e.query for e in written)
+    assert not any("회사" in e.query for e in some.examples)  # below the confidence
+    assert {e.kind for e in none.examples} == {"title"}
 
 
 def test_aliases_need_evidence_and_labels_in_parentheses_are_none():

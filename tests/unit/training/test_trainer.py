@@ -310,7 +310,7 @@ def test_bad_input_is_one_sentence(training_set, start, tmp_path):
     broken.mkdir()
     (broken / "passages.jsonl").write_text("{not json\n")
     (broken / "examples.jsonl").write_text("")
-    with pytest.raises(BadInputError, match=r"jsonl:1 is not JSON"):
+    with pytest.raises(BadInputError, match=r"jsonl:1 does not fit"):
         run(broken, start, tmp_path / "m", settings())
     with pytest.raises(ConfigError, match="has 2 layers"):
         run(training_set, start, tmp_path / "m", settings(freeze_layers=2))
