@@ -272,7 +272,7 @@ def main() -> None:
         assert made is not None
         places = [(place.name, place) for place in sorted((work / "sums").iterdir())]
         total = total_of(base, places, chosen[-1].day, settings)
-        newest = [config.encoder.encoding.document_text(a.text) for a in chosen[-settings.recent_texts :]]
+        newest = [config.encoder.encoding.document_text(a.text) for a in chosen[-settings.validation_texts :]]
         recent = vectors.documents(newest).rows(newest)
         rows, _ = solve(total, settings.prior_share * base.table.rows, settings.ridge, start=made.rows)
         rows[base.blocked] = 0.0

@@ -1,4 +1,4 @@
-"""``garam up | status | down | migrate | demo``."""
+"""``garam up | status | down | migrate | config | demo``."""
 
 from __future__ import annotations
 
@@ -60,6 +60,17 @@ def migrate(context: typer.Context) -> None:
     opened(context, migrate=True)
 
 
+def config(
+    context: typer.Context,
+    every: Annotated[bool, typer.Option("--all", help="every key, not only those that people touch")] = False,
+) -> None:
+    """Print the configuration as YAML: each key, its meaning, and where its value comes from."""
+    from pipeline.config import load_with_origins, render
+
+    loaded, origins = load_with_origins(context.obj)
+    typer.echo(render(loaded, every=every, origins=origins), nl=False)
+
+
 def demo(
     context: typer.Context,
     as_json: Json = False,
@@ -72,5 +83,5 @@ def demo(
 
 def add_commands(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (up, status, down, migrate, demo):
+    for command in (up, status, down, migrate, config, demo):
         app.command()(command)

@@ -1,20 +1,30 @@
-"""``config.yaml``: every number of the pipeline, typed, with its unit.
+"""The configuration: typed keys with units, read from defaults, ``config.yaml`` and the environment.
 
 A section is one pydantic model beside this file; its fields are the single home of a default, its unit and its
-meaning, and the repository's ``config.yaml`` is printed from them (``python -m pipeline.config``; a test compares).
-A file may hold only the keys it changes. ``GARAM_SECTION__KEY`` overrides any key; secrets are never keys.
+meaning. ``config.yaml`` lists the keys that people touch, printed from those fields (``python -m pipeline.config``; a
+test compares); ``garam config --all`` prints every key and where its value comes from. A file may hold only the keys
+it changes. ``GARAM_SECTION__KEY`` overrides any key; secrets are never keys.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from pipeline.artifacts import content_hash
 from pipeline.config.dataset import DatasetConfig
@@ -30,25 +40,50 @@ from pipeline.config.temporal import TemporalConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.errors import ConfigError
 
-PREFIX = "GARAM_"
+PREFIX, DELIMITER = "GARAM_", "__"
+
+#: Who touches a section and those after it, by the first section of each group.
+ROLES = {
+    "news": "Crawl operator",
+    "serving": "Search engineer",
+    "temporal": "ML engineer",
+    "storage": "Administrator",
+    "demo": "Demo",
+}
+
+HEADER = """\
+# Garam's configuration: the keys that people touch, grouped by who touches them, with their defaults. Printed by
+# `python -m pipeline.config`; `garam config --all` prints every key and where its value comes from.
+# Any key can be overridden by the environment as GARAM_SECTION__KEY; addresses of services and secrets are never
+# keys: they come from the environment or from files (README)."""
 
 
-class Config(BaseModel):
-    """All sections. Frozen: a run's configuration does not change under it."""
+class Config(BaseSettings):
+    """All sections, in the order of ``config.yaml``. Frozen: a run's configuration does not change under it.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    ``Config()`` is the defaults; `load` adds a file and the environment.
+    """
 
-    storage: StorageConfig = StorageConfig()
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter=DELIMITER)
+
     news: NewsConfig = NewsConfig()
+    serving: ServingConfig = ServingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
     temporal: TemporalConfig = TemporalConfig()
     synonyms: SynonymsConfig = SynonymsConfig()
     encoder: EncoderConfig = EncoderConfig()
     dataset: DatasetConfig = DatasetConfig()
     training: TrainingConfig = TrainingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    gate: GateConfig = GateConfig()
-    serving: ServingConfig = ServingConfig()
+    storage: StorageConfig = StorageConfig()
     demo: DemoConfig = DemoConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """A configuration made in code has its arguments and defaults only."""
+        return (init_settings,)
 
     def hash_of(self, *sections: str) -> str:
         """The identity of some sections' values: what a result computed with them is keyed by."""
@@ -61,16 +96,34 @@ def load(path: Path | str | None = None, environ: Mapping[str, str] | None = Non
     Without ``path``: ``$GARAM_CONFIG``, else ``config.yaml`` here, else the defaults. Raises ConfigError with one
     sentence for a missing or unreadable file, an unknown key (naming the nearest) or a value out of range.
     """
+    return load_with_origins(path, environ)[0]
+
+
+def load_with_origins(
+    path: Path | str | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[Config, dict[str, str]]:
+    """The configuration as `load` reads it, and where each key (``section.key``) that is set has its value from.
+
+    The origin is a file's path or an environment variable's name; keys that are not in it have their default.
+    """
     environ = os.environ if environ is None else environ
-    path = Path(path) if path else Path(environ["GARAM_CONFIG"]) if environ.get("GARAM_CONFIG") else None
-    values = _read(path) if path else _read(Path("config.yaml")) if Path("config.yaml").exists() else {}
-    for name, text in environ.items():
-        if name.startswith(PREFIX) and "__" in name:
-            _override(values, name, text)
+    path = path or environ.get("GARAM_CONFIG") or ("config.yaml" if Path("config.yaml").exists() else None)
+    values = _read(Path(path)) if path else {}
+    variables = {name: value for name, value in environ.items() if name.startswith(PREFIX) and DELIMITER in name}
+    for name in variables:
+        section = name.removeprefix(PREFIX).lower().split(DELIMITER)[0]
+        if section not in Config.model_fields:  # pydantic-settings would not see it
+            raise ConfigError(f"{name}: there is no section {section}{_nearest(section, Config)}")
+    origins = {key: str(path) for key in _flat(values)}
+    origins |= {name.removeprefix(PREFIX).lower().replace(DELIMITER, "."): name for name in variables}
+    environment = EnvSettingsSource(Config)
+    environment.env_vars = {name.lower(): value for name, value in variables.items()}
     try:
-        return Config.model_validate(values)
+        return Config(_build_sources=((environment, InitSettingsSource(Config, values)), {})), origins
     except ValidationError as error:
-        raise ConfigError(_sentence(error, path)) from error
+        raise ConfigError(_sentence(error, origins, str(path))) from error
+    except SettingsError as error:
+        raise ConfigError(f"a list in {', '.join(sorted(variables))} is not written as JSON ({error})") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -80,87 +133,81 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"there is no file {path}: name another with --config or GARAM_CONFIG") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
+    if values is not None and not isinstance(values, dict):
         raise ConfigError(f"{path} must hold sections of keys, not a {type(values).__name__}")
-    return values
+    return values or {}
 
 
-def _parse(name: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the value of {name} cannot be read: {text!r}") from error
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
-def _override(values: dict[str, Any], name: str, text: str) -> None:
-    """Set the key that an environment variable names: GARAM_SECTION__KEY, or deeper where a key holds keys."""
-    *path, last = name.removeprefix(PREFIX).lower().split("__")
-    held, known = values, "the configuration"
-    model: type[BaseModel] = Config
-    for part in path:
-        if part not in model.model_fields or _model_of(model, part) is None:
-            raise ConfigError(f"{name}: {known} has no section {part}{_nearest(part, model.model_fields)}")
-        held = held.setdefault(part, {})
-        if not isinstance(held, dict):
-            raise ConfigError(f"{name}: {part} must hold keys, not {held!r}")
-        model, known = _model_of(model, part) or model, part
-    if last not in model.model_fields:
-        raise ConfigError(f"{name}: {known} has no key {last}{_nearest(last, model.model_fields)}")
-    # A scalar text stays text when the key wants text: `yes`, `1.0` or a date must not change its type.
-    held[last] = text if model.model_fields[last].annotation is str else _parse(name, text)
+def _nearest(name: str, model: type[BaseModel]) -> str:
+    near = difflib.get_close_matches(name, list(model.model_fields), n=1, cutoff=0.5)
+    return f": did you mean {near[0]}?" if near else f": it has {', '.join(sorted(model.model_fields))}"
 
 
-def _model_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """The model of a field that holds keys of its own; None for a plain value."""
-    annotation = model.model_fields[name].annotation
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f": did you mean {found[0]}?" if found else f": it has {', '.join(sorted(known))}"
-
-
-def _sentence(error: ValidationError, path: Path | None) -> str:
-    where = str(path) if path else "the configuration"
+def _sentence(error: ValidationError, origins: dict[str, str], path: str) -> str:
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
+    *parents, last = (str(part) for part in first["loc"]) if first["loc"] else ("",)
+    place = ".".join([*parents, last])
+    related = (
+        origin
+        for key, origin in reversed(origins.items())
+        if f"{place}.".startswith(f"{key}.") or f"{key}.".startswith(f"{place}.")
+    )
+    where = next(related, path)
     if first["type"] == "extra_forbidden":
         model: type[BaseModel] = Config
-        for part in place[:-1]:
-            model = _model_of(model, part) or model
-        nearest = _nearest(place[-1], model.model_fields)
-        if len(place) == 1:
-            return f"{where} has an unknown section {place[0]}{nearest}"
-        return f"{where}: {'.'.join(place[:-1])} has no key {place[-1]}{nearest}"
+        for part in parents:
+            model = model.model_fields[part].annotation or model
+        if not parents:
+            return f"{where} has an unknown section {last}{_nearest(last, model)}"
+        return f"{where}: {'.'.join(parents)} has no key {last}{_nearest(last, model)}"
     message = first["msg"][0].lower() + first["msg"][1:]
-    return f"{where}: {'.'.join(place)} is {first.get('input')!r}, but {message}"
+    return f"{where}: {place} is {_without_password(repr(first.get('input')))}, but {message}"
 
 
-def render(config: Config | None = None) -> str:
-    """The text of ``config.yaml``: every key with its value and, above it, its unit and meaning."""
+def _without_password(text: str) -> str:
+    """Addresses are shown without the password that a person may have written into them."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "***@", text)
+
+
+def render(config: Config | None = None, *, every: bool = False, origins: Mapping[str, str] | None = None) -> str:
+    """The keys that people touch (or ``every`` key) as YAML, each with its unit and meaning above it.
+
+    With ``origins`` (see `load_with_origins`) every value says where it comes from, and passwords in addresses are
+    hidden; without, this is the text of ``config.yaml``.
+    """
     config = config or Config()
-    lines = [
-        "# Garam's configuration: every number with its unit. Printed by `python -m pipeline.config`.",
-        "# Any key can be overridden by the environment as GARAM_SECTION__KEY; secrets never stand here.",
-    ]
-    for section in Config.model_fields:
+    lines = [] if origins is not None else [HEADER]
+    for section in type(config).model_fields:
         model: BaseModel = getattr(config, section)
-        lines += ["", f"# {' '.join((type(model).__doc__ or '').split())}", f"{section}:", *_keys(model, "  ")]
-    return "\n".join(lines) + "\n"
+        if keys := list(_keys(model, section, every, origins)):
+            role = [f"# ---- {ROLES[section]} ----", ""] if section in ROLES else []
+            lines += ["", *role, f"# {' '.join((type(model).__doc__ or '').split())}", f"{section}:", *keys]
+    return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def _keys(model: BaseModel, indent: str) -> list[str]:
-    lines = []
+def _keys(model: BaseModel, path: str, every: bool, origins: Mapping[str, str] | None) -> Iterator[str]:
+    indent = "  " * (path.count(".") + 1)
+    values = model.model_dump(mode="json")
     for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
-        lines.append(f"{indent}# {field.description}")
+        extra, value = field.json_schema_extra, getattr(model, name)
+        if not every and not (isinstance(extra, dict) and extra.get("common")):
+            continue
+        yield f"{indent}# {field.description}"
         if isinstance(value, BaseModel):
-            lines += [f"{indent}{name}:", *_keys(value, indent + "  ")]
+            yield f"{indent}{name}:"
+            yield from _keys(value, f"{path}.{name}", every, origins)
+            continue
+        text = yaml.safe_dump(values[name], allow_unicode=True, default_flow_style=True, width=1000)
+        text = text.removesuffix("...\n").strip()
+        if origins is None:
+            yield f"{indent}{name}: {text}"
         else:
-            plain = model.model_dump(mode="json")[name]
-            text = yaml.safe_dump(plain, allow_unicode=True, default_flow_style=True, width=1000)
-            lines.append(f"{indent}{name}: {text.removesuffix('...' + chr(10)).strip()}")
-    return lines
+            yield f"{indent}{name}: {_without_password(text)}  # from {origins.get(f'{path}.{name}', 'default')}"

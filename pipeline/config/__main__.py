@@ -1,4 +1,4 @@
-"""Print ``config.yaml`` with the defaults: ``python -m pipeline.config > config.yaml``."""
+"""Print ``config.yaml``, the keys that people touch: ``python -m pipeline.config > config.yaml``."""
 
 from pipeline.config import render
 

@@ -8,11 +8,13 @@ from pipeline.config.section import Section, key
 class DatasetConfig(Section):
     """Training sets: what pairs are made, which negatives they get, and what is held out to judge the model."""
 
-    window_days: int = key(1095, "days of articles that pairs may come from", ge=1)
-    max_articles: int = key(20000, "articles of one training set", ge=1)
+    window_days: int = key(1095, "days of articles that pairs may come from", ge=1, common=True)
+    max_articles: int = key(20000, "articles of one training set", ge=1, common=True)
     recent_days: int = key(30, "newest days that are taken whole before older windows are replayed", ge=1)
     replay_share: float = key(0.5, "share of the articles that is replayed from before recent_days", ge=0, le=1)
-    half_life_days: float = key(180.0, "age in days at which an older article is half as likely to be replayed", gt=0)
+    half_life_days: float = key(
+        180.0, "age in days at which an older article is half as likely to be replayed", gt=0, common=True
+    )
     minimum_weight: float = key(0.25, "smallest weight of an old example (1 is today's)", gt=0, le=1)
 
     passage_chars: int = key(600, "characters of a passage; a longer article gives several", ge=50)
@@ -27,7 +29,9 @@ class DatasetConfig(Section):
     )
     minimum_confidence: float = key(0.5, "synonym groups below this confidence are not used", ge=0, le=1)
 
-    generator: str = key("", "sequence-to-sequence model (folder or hub name) that writes queries; empty: none")
+    generator: str = key(
+        "", "sequence-to-sequence model (folder or hub name) that writes queries; empty: none", common=True
+    )
     generator_prompt: str = key("{text}", "what it reads; {text} stands for the passage", pattern=r"\{text\}")
     generated_per_passage: int = key(1, "queries that it writes for a passage", ge=1, le=16)
 

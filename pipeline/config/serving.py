@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import model_validator
 
 from pipeline.config.section import Section, key
@@ -15,22 +17,27 @@ class ServingConfig(Section):
         "read alias; the write alias is <alias>-write and indices are <alias>-gNNNN",
         pattern="^[a-z][a-z0-9-]*$",
         max_length=60,
+        common=True,
     )
-    keep_generations: int = key(2, "generations kept warm for rollback besides the live one", ge=1, le=7)
+    keep_generations: int = key(2, "generations kept warm for rollback besides the live one", ge=1, le=7, common=True)
     title_weight: float = key(
         1.0,
         "least weight of a title's own tokens in its article's vector; 0 serves what was judged, exactly",
         ge=0,
         le=64,
     )
-    shards: int = key(1, "primary shards of an index", ge=1, le=64)
-    replicas: int = key(0, "copies of each shard; 0 on a single node", ge=0, le=8)
-    seismic: bool = key(False, "true also indexes a SEISMIC sparse_vector; vocabularies of at most 32,768 tokens")
-    hybrid_bm25: float = key(0.5, "weight of BM25 in hybrid search; the sparse model has the rest", ge=0, le=1)
-    hybrid_fusion: str = key(
+    shards: int = key(1, "primary shards of an index", ge=1, le=64, common=True)
+    replicas: int = key(0, "copies of each shard; 0 on a single node", ge=0, le=8, common=True)
+    seismic: bool = key(
+        False, "true also indexes a SEISMIC sparse_vector; vocabularies of at most 32,768 tokens", common=True
+    )
+    hybrid_bm25: float = key(
+        0.5, "weight of BM25 in hybrid search; the sparse model has the rest", ge=0, le=1, common=True
+    )
+    hybrid_fusion: Literal["minmax", "rrf"] = key(
         "minmax",
         "how hybrid makes one score of two: minmax (scaled scores) or rrf (reciprocal ranks)",
-        pattern="^(minmax|rrf)$",
+        common=True,
     )
     hybrid_depth: int = key(
         100, "documents of each ranking that hybrid search mixes (the query's pagination_depth)", ge=10, le=10_000

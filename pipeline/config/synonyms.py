@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pipeline.config.section import Section, key
 
 
@@ -19,11 +21,10 @@ class SynonymsConfig(Section):
     contexts: int = key(8, "sentences a word's embedding is the mean of, at most, in each window", ge=1)
     sentences: int = key(2000, "sentences that are encoded, at most, shared by the windows", ge=10)
     sentence_tokens: int = key(64, "tokens of a sentence that are read; words beyond are not seen in it", ge=8, le=512)
-    batch_size: int = key(64, "sentences encoded at once", ge=1)
-    method: str = key(
+    batch_size: int = key(64, "batch size of encoding, in sentences", ge=1)
+    method: Literal["kmeans", "dbscan", "hierarchical"] = key(
         "kmeans",
         "how embeddings are clustered: kmeans, dbscan or hierarchical",
-        pattern="^(kmeans|dbscan|hierarchical)$",
     )
     n_clusters: int = key(500, "clusters of token embeddings (kmeans, hierarchical); fewer when words are few", ge=2)
     random_rate: float = key(
@@ -38,10 +39,16 @@ class SynonymsConfig(Section):
     alias_min_share: float = key(0.5, "share an alias must have among all expansions of its short form", gt=0, le=1)
     max_pairs: int = key(2000, "candidate pairs kept in a run, the most confident first", ge=1)
     group_threshold: float = key(
-        0.9, "calibrated confidence that two words of a cluster need before they may be in one group", ge=0, le=1
+        0.9,
+        "calibrated confidence that two words of a cluster need before they may be in one group",
+        ge=0,
+        le=1,
+        common=True,
     )
-    validator: str = key(
-        "rules", "who may veto: rules, llm (local model) or openai (server)", pattern="^(rules|llm|openai)$"
+    validator: Literal["rules", "llm", "openai"] = key(
+        "rules",
+        "who may veto: rules, llm (local model) or openai (server)",
+        common=True,
     )
     validator_min_auc: float = key(
         0.75, "AUC on known pairs below which a validator's verdicts do not count", ge=0.5, le=1
@@ -53,13 +60,17 @@ class SynonymsConfig(Section):
         0.1, "share of known synonyms that a validator's veto may hit: its veto threshold is set by it", gt=0, lt=0.5
     )
     known_pairs: int = key(300, "known pairs of each kind that a validator has to prove itself on, at most", ge=8)
-    llm_model: str = key("", "local language model: folder, hub name, or a .gguf file; for openai the model's name")
+    llm_model: str = key(
+        "", "local language model: folder, hub name, or a .gguf file; for openai the model's name", common=True
+    )
     llm_gguf: str = key("", "file name inside llm_model when that is a folder or hub name holding GGUF files")
     llm_4bit: bool = key(True, "load the local model in 4 bits (bitsandbytes) where there is a GPU")
-    llm_batch_size: int = key(16, "questions put to the local model at once", ge=1)
+    llm_batch_size: int = key(16, "batch size of the local model, in questions", ge=1)
     openai_url: str = key(
-        "", "base URL of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1 (key: OPENAI_API_KEY)"
+        "",
+        "base URL of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1 (key: OPENAI_API_KEY)",
+        common=True,
     )
-    openai_timeout_s: float = key(30.0, "seconds that one question to the server may take", gt=0)
-    openai_retries: int = key(3, "times a question is put again when the server fails", ge=0)
+    openai_timeout_s: float = key(30.0, "seconds that one request to the server may take", gt=0)
+    openai_retries: int = key(3, "retries of a request when the server fails", ge=0)
     seed: int = key(13, "seed of clustering and sampling")

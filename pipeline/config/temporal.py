@@ -11,13 +11,14 @@ class TemporalConfig(Section):
     """Time: decayed and windowed document frequencies, trends and the query weights made of them."""
 
     decay_factor: float = key(
-        0.95, "weight of a document is decay_factor ** (age in days); 0.95 halves in 13.5 days", gt=0, le=1
+        0.95, "weight of a document is decay_factor ** (age in days); 0.95 halves in 13.5 days", gt=0, le=1, common=True
     )
-    window_days: list[int] = key([30, 90, 365], "lengths of the IDF windows, in days", min_length=1)
+    window_days: list[int] = key([30, 90, 365], "lengths of the IDF windows, in days", min_length=1, common=True)
     ensemble_weights: list[float] = key(
         [0.1, 0.0, 0.0, 0.9],
         "shares of the ensemble IDF: the decayed IDF's, then each window's, scaled to sum 1; chosen by retrieval on "
         "2018 and 2019 (docs/time.md)",
+        common=True,
     )
     batch_articles: int = key(2000, "articles counted in one transaction", ge=1, le=100_000)
     recent_days: int = key(30, "longest stretch of days that counts as recent when trends are looked for", ge=1, le=366)

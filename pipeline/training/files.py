@@ -62,7 +62,7 @@ def learn_from_articles(
     folder.mkdir(exist_ok=True)
     write_sums(encoder, by_day, folder, settings, progress)
     total = total_of(encoder, [(day, folder / day) for day in by_day], dt.date.fromisoformat(max(by_day)), settings)
-    newest = list(unique)[-settings.recent_texts :]
+    newest = list(unique)[-settings.validation_texts :]
     recent = Recent(newest, [unique[text].title for text in newest])
     kept = KeptVectors(encoder.dense_identity)
     encode_in_parts(encoder, kept, recent.texts, work, progress)

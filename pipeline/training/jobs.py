@@ -159,7 +159,7 @@ class _Reader:
         """Read the articles. Raises BadInputError where fewer than two can be trained on."""
         kept = read_kept(self.ctx, self.identity)
         since = self.as_of.day - dt.timedelta(days=self.ctx.config.dataset.window_days - 1)
-        self.recent = deque(maxlen=self.ctx.config.training.recent_texts)
+        self.recent = deque(maxlen=self.ctx.config.training.validation_texts)
         with self.ctx.store.begin() as conn:
             for article in article_rows.read(conn, self.as_of):
                 text = self.encoding.document_text(article.text)

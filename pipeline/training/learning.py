@@ -121,7 +121,7 @@ def learn(
     report: dict[str, Any] = {
         "queries": round(sums.queries, 1),
         "iterations": iterations,
-        "recent_texts": len(recent.texts),
+        "validation_texts": len(recent.texts),
         "validation": {name: len(relevant) for name, (_, relevant) in validation.sets.items()},
     }
     best = floor = validation.floor()

@@ -41,7 +41,7 @@ def test_training_and_inference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "training",
         "SINCE, HELD_OUT_FROM, UNTIL = dt.date(2020, 2, 1), dt.date(2020, 2, 25), dt.date(2020, 2, 29)\n"
         f"FOLDER, BASE, STEPS = Path({str(tmp_path)!r}), Path({str(tmp_path / 'base')!r}), 12\n"
-        "TUNING = {'batch_passages': 8, 'min_active': 0.0, 'max_active_share': 1.0, 'freeze_layers': 1}\n",
+        "TUNING = {'batch_passages': 8, 'min_active_terms': 0.0, 'max_active_share': 1.0, 'freeze_layers': 1}\n",
     )
     said = shown(trained)
     assert said.count("<svg") == 2

@@ -24,7 +24,7 @@ def check(terms: dict[str, float], step: int, settings: FineTuningConfig, vocabu
     for name, value in terms.items():
         if not math.isfinite(value):
             raise CollapsedError(f"{stopped}: {name} is {value}; lower {_KEYS}.learning_rate")
-    if terms["active"] < settings.min_active or terms["empty"] > 0.5:
+    if terms["active"] < settings.min_active_terms or terms["empty"] > 0.5:
         raise CollapsedError(
             f"{stopped}: documents have {terms['active']:.1f} learned terms on average and {terms['empty']:.0%} have "
             f"none; lower {_KEYS}.flops_weight"

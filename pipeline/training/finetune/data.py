@@ -100,7 +100,7 @@ def plan(
     """All batches of the training, one for each of ``settings.steps``; deterministic. Stories of the passages
     ``held_out`` are left out.
 
-    A batch has up to ``batch_passages`` passages: positives, each with up to ``hard_per_positive`` of its hard
+    A batch has up to ``batch_passages`` passages: positives, each with up to ``hard_negatives_per_positive`` of its hard
     negatives, no two of one story. Each passage comes with up to ``queries_per_passage`` of its queries, the title
     first. So do hard negatives: they are encoded anyway, and their queries meet their hardest negatives. An epoch
     contains every positive once, in the order of weighted sampling without replacement (Efraimidis and Spirakis 2006:
@@ -157,7 +157,7 @@ def _next_batch(
             continue
         hard = [p for i in add(position, positives) for p in data.hard[i]]
         rng.shuffle(hard)
-        most = min(len(stories) + settings.hard_per_positive, settings.batch_passages)
+        most = min(len(stories) + settings.hard_negatives_per_positive, settings.batch_passages)
         for negative in hard:
             if len(stories) < most and data.stories[negative] not in stories | excluded:
                 add(negative, negatives)

@@ -63,12 +63,12 @@ def objective(
             scores, labels.positive, temperature=temperature, excluded=excluded, weight=weight
         )
         parts["in_batch"] = (settings.in_batch_weight, value)
-    if settings.hard_weight > 0:
+    if settings.hard_negatives_weight > 0:
         value = losses.contrastive_loss_with_hard_negatives(
             positive, scores, temperature=temperature, triplet_margin=settings.triplet_margin, present=labels.hard,
             weight=weight,
         )  # fmt: skip
-        parts["hard"] = (settings.hard_weight, value)
+        parts["hard"] = (settings.hard_negatives_weight, value)
     if settings.margin_weight > 0:
         is_positive = torch.nn.functional.one_hot(labels.positive, scores.shape[1]).bool()
         hardest = scores.masked_fill(excluded | is_positive, -torch.inf).amax(1)
@@ -78,7 +78,7 @@ def objective(
         value = losses.kl_distillation(
             scores, teacher.masked_fill(excluded, -torch.inf), temperature=temperature, weight=weight
         )
-        parts["distil"] = (settings.distil_weight, value)
+        parts["distil"] = (settings.distillation_weight, value)
     if settings.flops_weight > 0:
         parts["flops"] = (settings.flops_weight * ramp, losses.flops(learned))
     loss = sum((factor * value for factor, value in parts.values()), 0.0 * scores.sum())

@@ -94,7 +94,7 @@ class Trainer:
         others = [p for p in self.parameters.values() if p.dim() <= 1]  # biases and layer norms: no weight decay
         groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
-        self.ramp_steps = round(settings.flops_ramp * settings.steps)
+        self.ramp_steps = round(settings.flops_warmup_ratio * settings.steps)
         self.done = 0
         self.history: list[dict[str, float]] = []
         self.validations: list[dict[str, float]] = []
@@ -117,7 +117,7 @@ class Trainer:
     def _teacher_vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Dense vectors of the initial model for passages (P, H) and queries (Q, H), 0 for those in no batch; None
         without distillation."""
-        if self.settings.distil_weight <= 0:
+        if self.settings.distillation_weight <= 0:
             return None
         dense = self.model.dense
         used = sorted({p for batch in self.batches for p in batch.passages})
@@ -147,15 +147,15 @@ class Trainer:
             speed = (self.done - first) / max(time.monotonic() - began, 1e-9)
             shown = " ".join(f"{name} {value:.3g}" for name, value in metrics.items() if name != "empty")
             self.progress(f"fine-tuning: {shown}; {speed:.2f} steps/s", self.done, last)
-            if self.done % settings.validate_every == 0 or self.done == last:
+            if self.done % settings.validation_steps == 0 or self.done == last:
                 self.validate()
-            if self.processes.is_main and self.done % settings.checkpoint_every == 0 and self.done < last:
+            if self.processes.is_main and self.done % settings.checkpoint_steps == 0 and self.done < last:
                 self._save_checkpoint()
 
     def _learning_rate(self, step: int) -> float:
         """Learning rate of a step (from 0): linear warm-up, then linear decay to 0."""
         steps = self.settings.steps
-        warmup = round(self.settings.warmup_share * steps)
+        warmup = round(self.settings.warmup_ratio * steps)
         factor = (step + 1) / (warmup + 1) if step < warmup else (steps - step) / max(1, steps - warmup)
         return self.settings.learning_rate * factor
 
@@ -163,7 +163,7 @@ class Trainer:
         """One optimizer step, number ``step`` (from 0), on ``batch``; returns its metrics."""
         metrics = self.model.retry_out_of_memory(lambda: self.compute_gradients(batch, step))
         self.processes.all_reduce_gradients(self.parameters.values())
-        norm = torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.settings.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.settings.max_grad_norm)
         collapse.check_gradient(float(norm), step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import Config, load, render
+from pipeline.config import Config, load, load_with_origins, render
 from pipeline.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[3]
@@ -24,12 +26,53 @@ def test_the_file_reads_back_as_the_defaults() -> None:
     assert load(REPOSITORY / "config.yaml", {}) == Config()
 
 
+def leaves(model: BaseModel, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every key, as (``section.key``, description)."""
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", field.description or ""
+
+
 def test_every_key_says_what_it_means() -> None:
-    for section in Config.model_fields:
-        model: BaseModel = getattr(Config(), section)
-        for key, field in type(model).model_fields.items():
-            assert field.description, f"{section}.{key} has no description"
-            assert len(field.description) > 8, f"{section}.{key}: {field.description!r} says nothing"
+    for key, description in leaves(Config()):
+        assert len(description) > 8, f"{key}: {description!r} says nothing"
+
+
+def test_every_key_is_read_somewhere() -> None:
+    files = [*(REPOSITORY / "pipeline").rglob("*.py"), *(REPOSITORY / "dags").rglob("*.py"), REPOSITORY / "train.py"]
+    code = "\n".join(
+        file.read_text(encoding="utf-8") for file in files if file.parent != REPOSITORY / "pipeline" / "config"
+    )
+    code += (REPOSITORY / "pipeline" / "config" / "encoder.py").read_text(encoding="utf-8")  # its own `encoding`
+    unread = [key for key, _ in leaves(Config()) if not re.search(rf"\.{key.rsplit('.')[-1]}\b", code)]
+    assert not unread
+
+
+def test_the_file_lists_what_people_touch_and_the_printed_whole_lists_every_key() -> None:
+    keys = {key for key, _ in leaves(Config())}
+    printed = load_with_origins(None, {})[0]
+    text = render(printed, every=True, origins={})
+    assert Config.model_validate(yaml.safe_load(text)) == printed
+    assert text.count("# from default") == len(keys)
+    listed = load_with_origins(REPOSITORY / "config.yaml", {})[1]
+    assert set(listed) < keys
+    assert 30 <= len(listed) <= 45
+
+
+def test_each_value_says_where_it_comes_from(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("training:\n  seed: 7\n  fine_tuning:\n    steps: 5\n")
+    environ = {"GARAM_TRAINING__SEED": "9", "GARAM_STORAGE__ARTIFACTS": "s3://me:secret@host/bucket"}
+    config, origins = load_with_origins(path, environ)
+    text = render(config, every=True, origins=origins)
+    assert "seed: 9  # from GARAM_TRAINING__SEED" in text
+    assert f"steps: 5  # from {path}" in text
+    assert "ridge: 1.0  # from default" in text
+    assert "secret" not in text
+    assert "artifacts: s3://***@host/bucket" in text
 
 
 def test_a_file_may_hold_only_what_it_changes(tmp_path: Path) -> None:
@@ -83,11 +126,17 @@ def test_the_environment_overrides_any_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("GARAM_TRAINING__SED", "did you mean seed"), ("GARAM_TRAINNG__SEED", "did you mean training")],
+    [
+        ("GARAM_TRAINING__SED", "GARAM_TRAINING__SED: training has no key sed: did you mean seed"),
+        ("GARAM_TRAINNG__SEED", "GARAM_TRAINNG__SEED: there is no section trainng: did you mean training"),
+        ("GARAM_TRAINING__SEED__X", "GARAM_TRAINING__SEED__X: training.seed is"),
+        ("GARAM_TRAINING__RIDGE", "GARAM_TRAINING__RIDGE: training.ridge is '-1'"),
+        ("GARAM_NEWS__LANGUAGES", "GARAM_NEWS__LANGUAGES"),
+    ],
 )
-def test_a_wrong_override_names_the_nearest(name: str, message: str) -> None:
+def test_a_wrong_override_names_the_variable_and_the_nearest(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        load(REPOSITORY / "config.yaml", {name: "1"})
+        load(REPOSITORY / "config.yaml", {name: "-1"})
 
 
 def test_a_configuration_does_not_change() -> None:

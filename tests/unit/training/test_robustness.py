@@ -48,7 +48,7 @@ def allocate_too_much(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
 
 
 def test_the_micro_batch_is_halved_until_memory_suffices(training_set, start, tmp_path, monkeypatch):
-    chosen, steps, told = settings(micro_batch=8, distil_weight=0.0, validation_queries=0), [], []
+    chosen, steps, told = settings(micro_batch=8, distillation_weight=0.0, validation_queries=0), [], []
 
     def progress(what, done, total):
         told.append(what)
@@ -113,7 +113,7 @@ def test_gradients_that_are_lost_or_dead_stop_the_training(training_set, start, 
     with pytest.raises(CollapsedError, match=r"lower training\.fine_tuning\.learning_rate"):
         run(training_set, start, tmp_path / "m", settings(learning_rate=1e30))
     assert not (tmp_path / "m").exists()
-    dead = settings(in_batch_weight=0.0, distil_weight=0.0, flops_weight=0.0)
+    dead = settings(in_batch_weight=0.0, distillation_weight=0.0, flops_weight=0.0)
     with pytest.raises(CollapsedError, match="nothing is learned"):
         run(training_set, start, tmp_path / "m", dead)
     with pytest.raises(CollapsedError, match="nan"):
@@ -140,7 +140,7 @@ def test_a_cut_checkpoint_is_refused(training_set, start, tmp_path):
 
 
 def test_two_processes_take_the_steps_of_one(training_set, start, tmp_path):
-    chosen = settings(steps=6, learning_rate=1e-3, checkpoint_every=2, validate_every=3)
+    chosen = settings(steps=6, learning_rate=1e-3, checkpoint_steps=2, validation_steps=3)
     (tmp_path / "run.py").write_text(f"""
 import contextlib, sys
 from pathlib import Path

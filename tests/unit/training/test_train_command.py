@@ -14,7 +14,9 @@ from train import main
 
 CONFIG = {
     "dataset": {"min_passage_chars": 20, "passage_chars": 200},
-    "training": {"fine_tuning": {"batch_passages": 8, "min_active": 0, "max_active_share": 1.0, "freeze_layers": 1}},
+    "training": {
+        "fine_tuning": {"batch_passages": 8, "min_active_terms": 0, "max_active_share": 1.0, "freeze_layers": 1}
+    },
 }
 
 
@@ -48,7 +50,7 @@ def test_a_file_becomes_a_model(corpus, tmp_path, capsys):
     assert "floor: nDCG@10 titles" in told
     card = json.loads((tmp_path / "m" / "card.json").read_text())
     assert card["config"] == Config.model_validate(CONFIG).training.model_dump() | {"seed": 5}
-    assert card["recent_texts"] == 40
+    assert card["validation_texts"] == 40
     assert (tmp_path / "m" / "ladder.svg").read_text().startswith("<svg")
     assert Encoder.load(tmp_path / "m").encode_documents(["금리"]).shape[0] == 1
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []

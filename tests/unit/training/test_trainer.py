@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[3]
 def settings(**changes):
     given = {
         "steps": 12, "batch_passages": 8, "micro_batch": 4, "freeze_layers": 1, "validation_queries": 6,
-        "validate_every": 6, "checkpoint_every": 3, "min_active": 0.0, "max_active_share": 1.0, "learning_rate": 1e-2,
-        "temperature": 4.0, "distil_weight": 0.5,
+        "validation_steps": 6, "checkpoint_steps": 3, "min_active_terms": 0.0, "max_active_share": 1.0,
+        "learning_rate": 1e-2, "temperature": 4.0, "distillation_weight": 0.5,
     }  # fmt: skip
     return FineTuningConfig().model_copy(update=given | changes)
 
@@ -50,7 +50,7 @@ def weights(folder: Path) -> bytes:
 
 def test_the_loss_falls_and_the_encoder_loads(training_set, start, tmp_path):
     chosen = settings(
-        steps=60, validation_queries=0, freeze_layers=0, distil_weight=0.0, flops_weight=0.0, temperature=1.0,
+        steps=60, validation_queries=0, freeze_layers=0, distillation_weight=0.0, flops_weight=0.0, temperature=1.0,
         learning_rate=5e-3,
     )  # fmt: skip
     result = run(training_set, start, tmp_path / "m", chosen)
@@ -191,7 +191,7 @@ def test_batches_have_one_passage_of_a_story_and_every_positive_before_one_again
         assert 2 <= len(stories) <= 8
         assert {read.positives[i] for i in batch.examples} <= set(batch.passages)
     assert plan == training_data.plan(read, trained, settings(steps=40), 13, pool)
-    alone = training_data.plan(read, trained, settings(steps=40, hard_per_positive=0), 13, pool)
+    alone = training_data.plan(read, trained, settings(steps=40, hard_negatives_per_positive=0), 13, pool)
     positives = [p for b in alone for p in dict.fromkeys(read.positives[i] for i in b.examples)]
     whole = {read.positives[i] for i in trained}
     assert len(set(positives[: len(whole)])) > 0.9 * len(whole)
@@ -201,7 +201,7 @@ def test_a_hard_negative_is_asked_its_own_title_too(training_set):
     read = training_data.read(training_set)
     trained, _, pool = training_data.split(read, 6, 13)
     answers = {read.positives[i] for i in trained}
-    chosen = settings(steps=10, hard_per_positive=2, queries_per_passage=1)
+    chosen = settings(steps=10, hard_negatives_per_positive=2, queries_per_passage=1)
     for batch in training_data.plan(read, trained, chosen, 13, pool):
         asked = [read.positives[i] for i in batch.examples]
         assert sorted(asked) == sorted(p for p in batch.passages if p in answers)
@@ -213,7 +213,7 @@ def test_the_floor_counts_in_scores_and_only_what_is_learned_is_charged():
     floor = torch.tensor([[5.0, 5.0, 0.0], [0.0, 0.0, 5.0]])
     queries, nobody = torch.eye(3)[:2], torch.zeros(2, 2, dtype=torch.bool)
     labels = Labels(torch.tensor([0, 1]), nobody, nobody, torch.ones(2))
-    chosen = settings(flops_weight=1.0, distil_weight=0.0, temperature=1.0)
+    chosen = settings(flops_weight=1.0, distillation_weight=0.0, temperature=1.0)
     loss, terms = objective(queries, learned, floor, labels, None, chosen, 1.0)
     expected = torch.nn.functional.cross_entropy(queries @ (learned + floor).T, labels.positive)
     torch.testing.assert_close(loss, expected + learned.mean(0).square().sum())
@@ -238,9 +238,9 @@ def test_the_teacher_is_the_mean_of_the_floor_and_the_start(training_set, start,
 @pytest.mark.parametrize(
     "changes",
     [
-        {"hard_weight": 1.0, "triplet_margin": 1.0, "in_batch_weight": 0.0},
+        {"hard_negatives_weight": 1.0, "triplet_margin": 1.0, "in_batch_weight": 0.0},
         {"margin_weight": 1.0},
-        {"flops_ramp": 0.0, "distil_weight": 0.0},
+        {"flops_warmup_ratio": 0.0, "distillation_weight": 0.0},
         {"freeze_layers": 0, "micro_batch": 8},
     ],
 )
@@ -295,7 +295,7 @@ def test_validation_measures_what_is_served(training_set, start, tmp_path):
 
 def test_collapse_is_stopped_with_a_reason(training_set, start, tmp_path):
     with pytest.raises(CollapsedError, match=r"lower training\.fine_tuning\.flops_weight"):
-        run(training_set, start, tmp_path / "m", settings(min_active=190.0))
+        run(training_set, start, tmp_path / "m", settings(min_active_terms=190.0))
     assert not (tmp_path / "m").exists()
     with pytest.raises(CollapsedError, match=r"lower training\.fine_tuning\.learning_rate"):
         check({"loss": float("nan"), "active": 100, "empty": 0}, 3, settings(), 1000, 5)
