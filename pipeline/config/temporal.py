@@ -29,8 +29,7 @@ class TemporalConfig(Section):
         ge=1,
     )
     past_days: int = key(364, "most days before the recent ones that they are compared with", ge=7, le=36_500)
-    past_articles: int = key(200_000, "articles that are enough to compare with, once past_days_least are read", ge=1)
-    past_days_least: int = key(56, "days before the recent ones that are always read", ge=7)
+    past_articles: int = key(200_000, "articles that are enough to compare with, once eight weeks are read", ge=1)
     prior_share: float = key(1.0, "strength of the prior of the log-odds, as a share of the recent stories", gt=0)
     false_discovery_rate: float = key(0.05, "share of trends that may be chance (Benjamini-Hochberg)", gt=0, lt=1)
     min_stories: int = key(4, "recent stories that a trend needs at least", ge=1)
@@ -38,28 +37,12 @@ class TemporalConfig(Section):
     min_lift: float = key(
         4.0, "times as frequent as in the past that a trend must be; below, most are everyday words", ge=1
     )
-    absorb_share: float = key(
-        0.7, "a word is shown as part of a compound or phrase that makes up this share of its stories", gt=0, le=1
-    )
     max_trends: int = key(100, "trends kept for a day", ge=1)
-    examples: int = key(3, "example titles of a trend", ge=0)
     boosts: bool = key(
         False, "true lets trends lift query weights; false, as no gain was measured (docs/time.md): IDF alone"
     )
     boost_max: float = key(1.5, "largest boost of a trending word", ge=1, le=8)
-    boost_surprise: float = key(
-        8.0, "surprise (about standard deviations) at which a boost has reached 63 % of its height", gt=0
-    )
     boost_half_life_days: float = key(14.0, "days of a burst after which its boost has halved", gt=0)
-    drift_weeks: int = key(4, "weeks that the language of the recent days is compared with", ge=1)
-    drift_alarm_z: float = key(
-        4.0, "standard deviations above its usual value at which the divergence of the language is worth a look", gt=0
-    )
-    drift_alarm_fertility: float = key(
-        0.05,
-        "rise of tokens per word over the last weeks, as a share, that is an alarm: it suggests a vocabulary refresh",
-        gt=0,
-    )
 
     @field_validator("window_days")
     @classmethod

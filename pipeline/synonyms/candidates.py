@@ -22,6 +22,7 @@ from pipeline.synonyms.pairs import SynonymGroup, SynonymPair, complete_groups, 
 from pipeline.text.aliases import Alias, compact, find_aliases
 from pipeline.text.words import canonical
 
+RANDOM_RATE = 0.0005  # share of random pairs of a window that the calibrated similarity threshold lets through
 _MOST_RANDOM = 2000  # words whose pairs are the random pairs of a window: two million of them
 
 
@@ -206,7 +207,7 @@ def cluster_pairs(
     near: Neighbourhood,
     usage: Usage | None = None,
     *,
-    random_rate: float = 0.0005,
+    random_rate: float = RANDOM_RATE,
     neighbours: int = 1,
 ) -> list[SynonymPair]:
     """Mutual nearest neighbours in one cluster of any window, unless one word contains the other (기업, 대기업)."""
@@ -236,7 +237,7 @@ def discover_synonyms_temporal(
     usage: Usage | None = None,
     near: Neighbourhood | None = None,
     aliases: Sequence[Alias] | None = None,
-    random_rate: float = 0.0005,
+    random_rate: float = RANDOM_RATE,
     neighbours: int = 1,
 ) -> list[SynonymPair]:
     """Synonym candidates (plan 4.3): aliases of the documents and neighbours inside clusters, best first.

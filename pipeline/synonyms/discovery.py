@@ -16,7 +16,7 @@ from pipeline.errors import BadInputError, RefusedError
 from pipeline.progress import Progress, silent
 from pipeline.store import articles, models
 from pipeline.store import synonyms as store
-from pipeline.synonyms.candidates import Neighbourhood, discover_synonyms_temporal, form
+from pipeline.synonyms.candidates import RANDOM_RATE, Neighbourhood, discover_synonyms_temporal, form
 from pipeline.synonyms.clusters import TemporalClusters, cluster_tokens_temporal
 from pipeline.synonyms.contrast import Usage
 from pipeline.synonyms.embeddings import TemporalEmbeddings, WordEncoder, choose_words, embed
@@ -27,6 +27,8 @@ from pipeline.synonyms.windows import sample_windows, windows_of
 from pipeline.text.aliases import find_aliases
 from pipeline.text.words import key as analyser
 
+_MAX_PAIRS = 2000  # stored for a run, the most confident first
+_LABELLED_PAIRS = 300  # of each kind, at most: a local LLM has to score them before any candidate
 RULES = 1  # increment it when the code finds other candidates: runs are identified by it
 _VALIDATION = ("validator", "llm", "openai", "group_threshold")  # keys that change verdicts, not candidates
 
@@ -78,10 +80,10 @@ def discover(ctx: Context, as_of: AsOf, *, progress: Progress = silent) -> int:
                 config_hash=hashed,
                 embeddings=embeddings,
                 clusters=clusters,
-                calibration=work.near.to_json(config.random_rate),
+                calibration=work.near.to_json(RANDOM_RATE),
                 pairs=[
                     store.Pair(p.a, p.b, p.source, p.similarity, p.confidence, p.evidence)
-                    for p in work.pairs[: config.max_pairs]
+                    for p in work.pairs[:_MAX_PAIRS]
                 ],
             )
 
@@ -107,8 +109,6 @@ class _Discovery:
             days,
             stories=stories,
             ids=ids,
-            min_stories=config.alias_min_stories,
-            min_share=config.alias_min_share,
             decay_factor=config.decay_factor,
         )
         self.progress("aliases", len(texts), len(texts))
@@ -125,7 +125,7 @@ class _Discovery:
         )
         wanted = [form(word) for a in aliases for word in (a.long, a.short)][: config.words // 2]
         words = choose_words(samples, config.words, config.min_articles, wanted)
-        encoder = WordEncoder(self.model, max_tokens=config.sentence_tokens, batch_size=config.batch_size)
+        encoder = WordEncoder(self.model)
         self.embeddings = embed(
             samples, words, encoder, contexts=config.contexts, sentences=config.sentences, progress=self.progress
         )
@@ -141,10 +141,8 @@ class _Discovery:
             usage=Usage(samples, words),
             near=self.near,
             aliases=aliases,
-            random_rate=config.random_rate,
-            neighbours=config.neighbours,
         )
-        self.labelled = labelled_pairs(samples, words, self.near, aliases, limit=config.known_pairs, seed=config.seed)
+        self.labelled = labelled_pairs(samples, words, self.near, aliases, limit=_LABELLED_PAIRS, seed=config.seed)
         self.progress("clusters", 1, 1)
 
     def write_clusters(self, folder: Path) -> None:

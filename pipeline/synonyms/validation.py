@@ -19,6 +19,10 @@ from pipeline.synonyms.validators.rules import RulesValidator
 
 _LISTED = 3  # sentences that put two forms of an alias side by side, from which they are two things
 _LISTED_CLUSTER = 2  # the same for words that only share a cluster
+# Shares of known pairs: few non-synonyms may be admitted, since a wrong group hurts every query of its words; a veto
+# only leaves a group out, so more synonyms may be lost to it.
+_FALSE_POSITIVES = 0.02
+_FALSE_VETOES = 0.1
 _TOGETHER = 0.1  # share of the rarer word's sentences with both words, from which they are parts of one expression
 
 
@@ -62,8 +66,8 @@ def validate(ctx: Context, run_id: int, *, progress: Progress = silent) -> Valid
                 labelled_scores[: len(positive)],
                 labelled_scores[len(positive) :],
                 min_auc=config.validator_min_auc,
-                false_positives=config.validator_false_positives,
-                false_vetoes=config.validator_false_vetoes,
+                false_positives=_FALSE_POSITIVES,
+                false_vetoes=_FALSE_VETOES,
             )
         )
         scores.append(validator.scores(questions))
@@ -160,7 +164,6 @@ def make_validator(config: SynonymsConfig, progress: Progress = silent) -> Valid
             config.llm_model,
             gguf=config.llm_gguf,
             four_bit=config.llm_4bit,
-            batch_size=config.llm_batch_size,
             progress=progress,
         )
     if config.validator == "openai":
@@ -169,8 +172,6 @@ def make_validator(config: SynonymsConfig, progress: Progress = silent) -> Valid
         return ServerValidator(
             config.openai_url,
             config.llm_model,
-            timeout_s=config.openai_timeout_s,
-            retries=config.openai_retries,
             progress=progress,
         )
     return RulesValidator()

@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.temporal import TemporalConfig
 from pipeline.store.counts import Counts
 from pipeline.temporal.idf import ONE_DAY, Floats
 
 _WEEK = 7  # days
+_BEFORE = 4  # weeks that the last one is compared with
 _EARLIER = 8  # weeks before the last one that define the usual divergence
 _STRAY = 0.1  # share of the stories of the last week that an earlier week needs to be compared
 _LEAST = 4  # earlier weeks that a comparison needs
+_WATCH_Z = 4.0  # standard deviations above the usual: of ten weeks, only Seollal with a verdict (docs/time.md)
+_ALARM_FERTILITY = 0.05  # relative rise of tokens per word that suggests a vocabulary refresh
 
 
 def jensen_shannon(p: NDArray[Any], q: NDArray[Any]) -> float:
@@ -40,16 +42,15 @@ def jensen_shannon(p: NDArray[Any], q: NDArray[Any]) -> float:
     return (against(a) + against(b)) / 2
 
 
-def reach(config: TemporalConfig) -> int:
+def reach() -> int:
     """Number of days before the day that `measure` reads."""
-    return _WEEK * (_EARLIER + 1 + config.drift_weeks)
+    return _WEEK * (_EARLIER + 1 + _BEFORE)
 
 
 def measure(
     tokens: Mapping[dt.date, Counts],
     day: dt.date,
     unseen: tuple[int, int],
-    config: TemporalConfig,
 ) -> dict[str, Any]:
     """Drift of the week up to ``day``; ``unseen`` is (new words, words) of the recent days.
 
@@ -61,7 +62,7 @@ def measure(
         end = day - back * _WEEK * ONE_DAY
         start = end - _WEEK * ONE_DAY
         now = _between(tokens, start, end)
-        before = _between(tokens, start - _WEEK * config.drift_weeks * ONE_DAY, start)
+        before = _between(tokens, start - _WEEK * _BEFORE * ONE_DAY, start)
         ids = np.union1d(now.ids, before.ids)
         if back == 0:
             least = max(1, int(_STRAY * now.n_stories))
@@ -76,7 +77,7 @@ def measure(
         # A standard deviation below 2 % of the mean is an artefact of few weeks.
         z = (current - usual) / max(float(earlier.std(ddof=1)), 0.02 * usual, 1e-9)
     rise = fertility / usual_fertility - 1 if fertility and usual_fertility else 0.0
-    level, reason = _level(z, rise, config)
+    level, reason = _level(z, rise)
     return {
         "divergence": current,
         "usual_divergence": usual,
@@ -97,9 +98,9 @@ def _fertility(counts: Counts) -> float | None:
     return counts.terms / counts.spaces if counts.spaces else None
 
 
-def _level(z: float | None, rise: float, config: TemporalConfig) -> tuple[str, str]:
-    moved = z is not None and z > config.drift_alarm_z
-    longer = rise > config.drift_alarm_fertility
+def _level(z: float | None, rise: float) -> tuple[str, str]:
+    moved = z is not None and z > _WATCH_Z
+    longer = rise > _ALARM_FERTILITY
     if longer:
         return "alarm", f"words need {rise:.1%} more tokens: think of a new vocabulary (`garam base --grow`)"
     if moved:

@@ -29,6 +29,7 @@ from pipeline.temporal.trending import LENGTHS, compare, score
 if TYPE_CHECKING:
     from pipeline.context import Context
 
+_LEAST_PAST_DAYS = 56  # always read before the recent days: eight of each weekday
 _KEEP_DAYS = 8  # newest days whose running sums are all stored: late articles are mostly a few days late
 _EVERY = 32  # of older days, one in 32 is stored
 _LAYOUT = 2  # version of the stored running sums: others are not read
@@ -95,11 +96,11 @@ def compute(
     start = as_of.day - (comparison.length - 1) * ONE_DAY
     trends = trends_with_evidence(conn, as_of, word.id, comparison, scores, words, start, config)
 
-    reach = max(drift.reach(config), comparison.length)
+    reach = max(drift.reach(), comparison.length)
     token_days = dict(store.read_days(conn, token.id, as_of.day - reach * ONE_DAY, as_of.day, as_of.known_by))
     recent_tokens = Counts.union([c for d, c in sorted(token_days.items()) if d >= start])
     seen_first = store.look_up(words.ids, words.first, comparison.recent.ids) >= start.toordinal()
-    moved = drift.measure(token_days, as_of.day, (int(seen_first.sum()), len(comparison.recent.ids)), config)
+    moved = drift.measure(token_days, as_of.day, (int(seen_first.sum()), len(comparison.recent.ids)))
 
     arrays = idf_arrays(tokens, vocabulary, config)
     arrays["recent_df"] = recent_tokens.at(np.arange(vocabulary, dtype=np.int64))
@@ -187,7 +188,7 @@ def read_word_days(
     """Word counts of the recent days, and of a past before them with enough days or articles."""
     longest = max(*LENGTHS, config.recent_days)
     furthest = as_of.day - (longest + config.past_days) * ONE_DAY
-    least = as_of.day - (longest + config.past_days_least) * ONE_DAY
+    least = as_of.day - (longest + _LEAST_PAST_DAYS) * ONE_DAY
     articles_read, first = 0, furthest
     for day, articles, _ in reversed(store.totals(conn, word.id, furthest, as_of.day, as_of.known_by)):
         if day < least and articles_read >= config.past_articles:

@@ -23,6 +23,8 @@ from pipeline.temporal.idf import RunningSums
 from pipeline.temporal.trending import Comparison, Scores, boost_of, last_burst
 
 _GROUPED = 5  # times max_trends: the number of words that are grouped
+_EXAMPLES = 3  # titles of a trend
+_ABSORB_SHARE = 0.7  # share of a word's stories from which it is shown as part of a compound or phrase
 _DETAILS = 5  # parts and phrases that are stored with a trend, at most
 
 
@@ -50,7 +52,7 @@ def trends_with_evidence(
         list(at),
         {word: int(scores.recent[index]) for word, index in at.items()},
         {word: float(scores.surprise[index]) for word, index in at.items()},
-        config.absorb_share,
+        _ABSORB_SHARE,
         {word: config.min_lift * float(scores.past[index]) * scale for word, index in at.items()},
     )[: config.max_trends]
     heads = statistics.heads(conn, as_of, start)
@@ -107,7 +109,7 @@ def _trend(
         "year_ago": list(ago) if by_calendar and not calendar.named(entry.word) else None,
         "parts": entry.parts[:_DETAILS],
         "phrases": entry.phrases[:_DETAILS],
-        "examples": _examples(entry.word, heads, config.examples),
+        "examples": _examples(entry.word, heads, _EXAMPLES),
     }
     evidence["sentence"] = sentences.english(entry.word, evidence, is_new)
     boost = 1.0 if by_calendar else boost_of(strength, age, config)

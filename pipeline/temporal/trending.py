@@ -32,6 +32,7 @@ from pipeline.temporal.idf import ONE_DAY, Floats
 LENGTHS = (1, 3, 7, 14)  # days; `recent_days` is the longest
 _SAME_WEEKDAYS = 4  # days of the past that each weekday needs before only the same weekdays are compared
 _STRAY = 0.1  # share of the stories of the richest past day: days with fewer are from before the crawl began
+_BOOST_SURPRISE = 8.0  # surprise (about standard deviations) at which a boost has reached 63 % of its height
 _PRIOR_STORIES = 5.0  # weight of the prior of no overdispersion, in stories
 
 
@@ -233,5 +234,5 @@ def boost_of(strength: float, days_in_burst: int, config: TemporalConfig) -> flo
     """The boost of a trending word, 1 to ``boost_max``: grows with surprise, decays with the age of its burst."""
     if not config.boosts or strength <= 0:
         return 1.0
-    height = (config.boost_max - 1.0) * (1.0 - float(np.exp(-strength / config.boost_surprise)))
+    height = (config.boost_max - 1.0) * (1.0 - float(np.exp(-strength / _BOOST_SURPRISE)))
     return 1.0 + height * float(0.5 ** (max(days_in_burst, 0) / config.boost_half_life_days))

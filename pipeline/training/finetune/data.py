@@ -100,12 +100,12 @@ def plan(
     """All batches of the training, one for each of ``settings.steps``; deterministic. Stories of the passages
     ``held_out`` are left out.
 
-    A batch has up to ``batch_passages`` passages: positives, each with up to ``hard_negatives_per_positive``
-    of its hard negatives, no two of one story. Each passage comes with up to ``queries_per_passage`` of its queries, the title
-    first. So do hard negatives: they are encoded anyway, and their queries meet their hardest negatives. An epoch
-    contains every positive once, in the order of weighted sampling without replacement (Efraimidis and Spirakis 2006:
-    largest ``u ** (1 / weight)`` first), so heavier examples come early. Raises BadInputError where all examples are of
-    one story.
+    A batch has up to ``batch_passages`` passages: positives, each with up to ``hard_negatives_per_positive`` of its
+    hard negatives, no two of one story. Each passage comes with up to ``queries_per_passage`` of its queries, the
+    title first. So do hard negatives: they are encoded anyway, and their queries meet their hardest negatives. An
+    epoch contains every positive once, in the order of weighted sampling without replacement (Efraimidis and Spirakis
+    2006: largest ``u ** (1 / weight)`` first), so heavier examples come early. Raises BadInputError where all examples
+    are of one story.
     """
     rng = random.Random(seed)
     by_positive: dict[int, list[int]] = defaultdict(list)

@@ -238,10 +238,10 @@ def test_drift_raises_the_level_when_the_language_changes():
     rng = np.random.default_rng(3)
     documents, dates = corpus(rng, 100, 8, 400)
     same = _count(documents, dates, None, DAY).by_day
-    quiet = measure(same, DAY, (0, 400), TemporalConfig())
+    quiet = measure(same, DAY, (0, 400))
     assert quiet["level"] == "quiet"
     changed = [[f"x{w}" for w in d] if (DAY - day).days < 7 else d for d, day in zip(documents, dates, strict=True)]
-    moved = measure(_count(changed, dates, None, DAY).by_day, DAY, (400, 400), TemporalConfig())
+    moved = measure(_count(changed, dates, None, DAY).by_day, DAY, (400, 400))
     assert moved["level"] == "watch"
     assert moved["divergence"] == pytest.approx(1)
     assert moved["unseen_share"] == 1
@@ -249,10 +249,10 @@ def test_drift_raises_the_level_when_the_language_changes():
         day: dataclasses.replace(counts, terms=int(1.1 * counts.terms)) if (DAY - day).days < 7 else counts
         for day, counts in same.items()
     }
-    alarm = measure(pieces, DAY, (0, 400), TemporalConfig())
+    alarm = measure(pieces, DAY, (0, 400))
     assert alarm["level"] == "alarm"
     assert "new vocabulary" in alarm["reason"]
-    empty = measure({}, DAY, (0, 0), TemporalConfig())
+    empty = measure({}, DAY, (0, 0))
     assert empty["level"] == "quiet"
     assert empty["divergence"] is None
 
