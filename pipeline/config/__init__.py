@@ -80,7 +80,12 @@ class Config(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """A configuration made in code has its arguments and defaults only."""
         return (init_settings,)
@@ -118,8 +123,10 @@ def load_with_origins(
     origins |= {name.removeprefix(PREFIX).lower().replace(DELIMITER, "."): name for name in variables}
     environment = EnvSettingsSource(Config)
     environment.env_vars = {name.lower(): value for name, value in variables.items()}
+    # Earlier sources win. A mapping, since the type checker knows only the fields as arguments.
+    sources: dict[str, Any] = {"_build_sources": ((environment, InitSettingsSource(Config, values)), {})}
     try:
-        return Config(_build_sources=((environment, InitSettingsSource(Config, values)), {})), origins
+        return Config(**sources), origins
     except ValidationError as error:
         raise ConfigError(_sentence(error, origins, str(path))) from error
     except SettingsError as error:
@@ -164,7 +171,8 @@ def _sentence(error: ValidationError, origins: dict[str, str], path: str) -> str
     if first["type"] == "extra_forbidden":
         model: type[BaseModel] = Config
         for part in parents:
-            model = model.model_fields[part].annotation or model
+            annotation = model.model_fields[part].annotation
+            model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else model
         if not parents:
             return f"{where} has an unknown section {last}{_nearest(last, model)}"
         return f"{where}: {'.'.join(parents)} has no key {last}{_nearest(last, model)}"
