@@ -65,7 +65,8 @@ def mine(
     mined: list[Mined] = []
     for index, (positive, scores) in enumerate(zip(positives, BM25(documents, tokenize).scores(queries), strict=True)):
         hard: list[int] = []
-        for candidate, score in zip(*map(np.ndarray.tolist, top(scores, top_k)), strict=True):
+        best, values = top(scores, top_k)
+        for candidate, score in zip(best.tolist(), values.tolist(), strict=True):
             if len(hard) >= wanted:
                 break
             reason = _reason(candidate, positive, score, float(scores[positive]), margin, stories)

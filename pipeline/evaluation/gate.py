@@ -149,7 +149,7 @@ def right_to_promote(evidence: Evidence) -> Rule:
         )
     return Rule(
         _RIGHT, False, days, 0.0,
-        f"The candidate knows the news up to {mine.day} and the champion already up to {theirs.day}: "
+        f"The candidate knows the news up to {mine.day} and the champion already up to {theirs.day if theirs else ''}: "
         "a backfill never replaces a newer model.",
     )  # fmt: skip
 
