@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from pipeline.dataset.leakage import overlap, shingles
 from pipeline.errors import BadInputError, UsageError
 from pipeline.ranking.bm25 import BM25, Tokenizer, bigrams, top
