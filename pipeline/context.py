@@ -13,11 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from pipeline.addresses import database_url, opensearch_url, state_folder
 from pipeline.artifacts import Artifacts
 from pipeline.config import Config, load
-from pipeline.local.paths import state_folder
-
-__all__ = ["Context", "state_folder"]
 
 if TYPE_CHECKING:
     from pipeline.search import Cluster
@@ -57,7 +55,6 @@ class Context:
     @cached_property
     def store(self) -> Store:
         """The database, migrated by whoever set it up."""
-        from pipeline.local.discover import database_url
         from pipeline.store import Store
 
         return Store(database_url())
@@ -65,7 +62,6 @@ class Context:
     @cached_property
     def cluster(self) -> Cluster:
         """OpenSearch."""
-        from pipeline.local.discover import opensearch_url
         from pipeline.search import Cluster
 
         return Cluster(opensearch_url())

@@ -1,4 +1,4 @@
-"""Fixtures for all tests. Services are real: started by ``pipeline.local``, once per session, when first asked for."""
+"""Fixtures for all tests. Services are real: started by ``localstack``, once per session, when first asked for."""
 
 from __future__ import annotations
 

@@ -22,10 +22,10 @@ from typing import IO
 
 import sqlalchemy as sa
 
-from pipeline.local import postgres, processes, stack
-from pipeline.local.context import Options
-from pipeline.local.state import StateFolder
-from pipeline.news.replay import Snapshots
+from demo.replay import Snapshots
+from localstack import postgres, processes, stack
+from localstack.context import Options
+from localstack.state import StateFolder
 from pipeline.store import Store
 from tests.services import PREFIX, create_database, remove_stack
 
@@ -85,7 +85,7 @@ class World:
         command = [
             sys.executable,
             "-m",
-            "pipeline.news.replay",
+            "demo.replay",
             "--source",
             str(self.snapshots),
             "--port",

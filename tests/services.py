@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 
-from pipeline.local import places, postgres, processes, stack
-from pipeline.local.context import Options
-from pipeline.local.state import StateFolder
+from localstack import folders, postgres, processes, stack
+from localstack.context import Options
+from localstack.state import StateFolder
 
 PREFIX = "garam-test-"
 # Nothing of a test has to survive a crash.
@@ -52,7 +52,7 @@ class SessionStack:
 def remove_stack(folder: Path) -> None:
     """End the stack of a state folder and remove its files."""
     stack.down(folder=folder)
-    for path in (folder, places.outside_root(folder)):
+    for path in (folder, folders.outside_root(folder)):
         shutil.rmtree(path, ignore_errors=True)
 
 

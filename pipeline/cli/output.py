@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from pipeline.asof import SEOUL, parse_day, parse_instant
+from pipeline.console import console
 from pipeline.context import Context
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON value instead of a table")]
@@ -22,14 +22,6 @@ Instant = Annotated[
     dt.datetime | None,
     typer.Option("--known-by", parser=parse_instant, metavar="T", help="only what was known by then (default: now)"),
 ]
-
-
-def console() -> Console:
-    """Standard output, as wide as the terminal; a file has no width, and 80 columns would break every cell."""
-    made = Console(highlight=False)
-    if not made.is_terminal:
-        made.width = 140
-    return made
 
 
 out = console()

@@ -30,7 +30,7 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Start Postgres, OpenSearch, Airflow and a GPU-queue worker on loopback; repair what is dead."""
-    from pipeline.local import stack
+    from localstack import stack
 
     info = stack.up(only.split(",") if only else stack.COMPONENTS, elapsed_lines())
     if any(component.name == "postgres" for component in info.components):
@@ -40,7 +40,7 @@ def up(
 
 def status(as_json: Json = False) -> None:
     """Say what runs, where, and how well; exit code 1 when something is not well."""
-    from pipeline.local import stack
+    from localstack import stack
 
     info = stack.status()
     _show(info, as_json)
@@ -50,7 +50,7 @@ def status(as_json: Json = False) -> None:
 
 def down() -> None:
     """Stop every process of the local stack; data stay."""
-    from pipeline.local import stack
+    from localstack import stack
 
     stack.down(elapsed_lines())
 
@@ -76,7 +76,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """One whole turn of the service on real Korean speeches of 2020, watched in the Airflow UI."""
-    from pipeline.demo import run
+    from demo.run import run
 
     run(context.obj, as_json=as_json)
 

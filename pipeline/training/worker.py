@@ -17,12 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.addresses import state_folder
 from pipeline.artifacts import Artifacts
 from pipeline.artifacts.jobs import AnyJob, BaseJob, FineTuningJob, GrowthJob, TrainingJob, read_job
 from pipeline.artifacts.query_sets import Corpus
 from pipeline.artifacts.vectors import DenseVectors, KeptVectors, to_merge
 from pipeline.config.training import TrainingConfig
-from pipeline.context import state_folder
 from pipeline.progress import Progress, silent
 
 if TYPE_CHECKING:

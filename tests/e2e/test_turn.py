@@ -16,12 +16,12 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from demo.airflow import Airflow
+from demo.run import run
+from localstack import stack
 from pipeline import serving
 from pipeline.context import Context
-from pipeline.demo import run
-from pipeline.demo.airflow import Airflow
 from pipeline.errors import GaramError
-from pipeline.local import stack
 
 CONFIG = Path(__file__).with_name("turn.yaml")
 FIRST, SECOND, THIRD = "2020-02-15", "2020-02-29", "2020-02-28"

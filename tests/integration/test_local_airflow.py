@@ -17,9 +17,9 @@ import httpx
 import psutil
 import pytest
 
-from pipeline.local import processes, stack
-from pipeline.local.context import Options
-from pipeline.local.info import StackInfo
+from localstack import processes, stack
+from localstack.context import Options
+from localstack.info import StackInfo
 from pipeline.store import Store
 from tests.services import FAST, remove_stack
 
@@ -35,7 +35,7 @@ def try_queue():
 
     @task
     def here(_):
-        from pipeline.local.discover import database_url
+        from pipeline.addresses import database_url
         return {"state": os.environ["GARAM_STATE"], "config": os.environ.get("GARAM_CONFIG"), "url": database_url()}
 
     here(on_worker())

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from localstack import maven, opensearch_home
+from localstack.maven import Artifact
 from pipeline.errors import ConfigError, CorruptArtifactError, UnavailableError
-from pipeline.local import maven, opensearch_home
-from pipeline.local.maven import Artifact
 
 JAR = b"not really a jar"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import cjdk
 import pytest
 
+from localstack import java
+from localstack.users import ServiceUser
 from pipeline.errors import ConfigError, UnavailableError
-from pipeline.local import java
-from pipeline.local.users import ServiceUser
 
 ME = ServiceUser(None)
 

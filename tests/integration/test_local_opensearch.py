@@ -18,8 +18,8 @@ from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from pipeline.local import opensearch, processes, stack
-from pipeline.local.state import StateFolder
+from localstack import opensearch, processes, stack
+from localstack.state import StateFolder
 from tests.services import SessionStack
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "금리", "한국은행"]

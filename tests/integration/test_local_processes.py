@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from localstack import processes
+from localstack.processes import Spec
+from localstack.users import ServiceUser
 from pipeline.errors import UnavailableError
-from pipeline.local import processes
-from pipeline.local.processes import Spec
-from pipeline.local.users import ServiceUser
 
 # Starts a child in a session of its own, says its pid, and ignores the polite signal.
 STUBBORN = """

@@ -8,7 +8,7 @@ import urllib.request
 import psycopg2
 import pytest
 
-from pipeline.local import opensearch
+from localstack import opensearch
 from tests.services import libpq
 
 

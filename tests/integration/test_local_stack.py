@@ -20,10 +20,11 @@ import psutil
 import psycopg2
 import pytest
 
+from localstack import folders, ports, postgres, processes, stack
+from localstack.context import Options
+from localstack.state import StateFolder
+from pipeline import addresses
 from pipeline.errors import ConfigError, UnavailableError, UsageError
-from pipeline.local import discover, places, ports, postgres, processes, stack
-from pipeline.local.context import Options
-from pipeline.local.state import StateFolder
 from tests.services import FAST, libpq, remove_stack
 
 ONLY = ["postgres"]
@@ -64,7 +65,7 @@ def pid(folder: Path) -> int:
 
 
 def leftovers(folder: Path) -> list[int]:
-    roots = (folder / "services", places.outside_root(folder))
+    roots = (folder / "services", folders.outside_root(folder))
     return [one.pid for root in roots for one in processes.marked(folder, "", postgres.data_folder(root))]
 
 
@@ -152,7 +153,7 @@ def test_deleting_the_folder_of_a_running_stack_does_no_harm(folder: Path) -> No
 
 
 def test_two_at_once_make_one_stack(folder: Path) -> None:
-    command = [sys.executable, "-m", "pipeline.local", "up", "--only", "postgres", "--json"]
+    command = [sys.executable, "-m", "localstack", "up", "--only", "postgres", "--json"]
     running = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) for _ in range(2)]
     said = [json.loads(one.communicate(timeout=120)[0]) for one in running]
     assert [one.returncode for one in running] == [0, 0]
@@ -185,13 +186,13 @@ def test_it_listens_on_loopback_only(folder: Path) -> None:
 
 def test_the_rest_of_garam_finds_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnavailableError, match="run `garam up`, or set GARAM_DATABASE_URL"):
-        discover.database_url()
+        addresses.database_url()
     url = up().postgres_url
-    assert discover.database_url() == url
+    assert addresses.database_url() == url
     with pytest.raises(UnavailableError, match="run `garam up`, or set GARAM_OPENSEARCH_URL"):
-        discover.opensearch_url()
+        addresses.opensearch_url()
     monkeypatch.setenv("GARAM_DATABASE_URL", "postgresql://elsewhere/garam")
-    assert discover.database_url() == "postgresql://elsewhere/garam"
+    assert addresses.database_url() == "postgresql://elsewhere/garam"
 
 
 def test_the_password_is_not_printed(folder: Path) -> None:
@@ -232,7 +233,7 @@ def test_a_folder_that_others_cannot_enter_gets_its_data_elsewhere(folder: Path)
     folder.parent.chmod(0o700)
     info = up()
     assert info.healthy
-    assert info.service_root == str(places.outside_root(folder))
+    assert info.service_root == str(folders.outside_root(folder))
     stack.down()
     assert leftovers(folder) == []
 
@@ -246,7 +247,7 @@ def test_an_unprivileged_user_can_do_it_too(folder: Path) -> None:
     environment = {**os.environ, **PACKAGES, "GARAM_CACHE": str(folder.parent / "cache")}
     done: dict[str, subprocess.CompletedProcess[str]] = {}
     for action in ("up", "status", "down"):
-        command = [python, "-m", "pipeline.local", action, "--only", "postgres", "--json"]
+        command = [python, "-m", "localstack", action, "--only", "postgres", "--json"]
         done[action] = subprocess.run(
             command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, **_NOBODY
         )
@@ -262,7 +263,7 @@ PACKAGES = {"PYTHONPATH": sysconfig.get_path("purelib"), "PYTHONDONTWRITEBYTECOD
 
 def _python_of_nobody() -> str | None:
     for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
-        command = [python, "-c", "import pipeline.local.stack"]
+        command = [python, "-c", "import localstack.stack"]
         try:
             done = subprocess.run(
                 command, cwd=REPOSITORY, env={**os.environ, **PACKAGES}, capture_output=True, check=False, **_NOBODY

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from demo.replay import Articles, ReplayServer, parse_clock
 from pipeline import news
 from pipeline.config import load
 from pipeline.context import Context
 from pipeline.news.parse import Item
-from pipeline.news.replay import Articles, ReplayServer, parse_clock
 from pipeline.store import feeds as store_feeds
 
 START = dt.datetime.fromisoformat("2026-02-01T09:00:00+09:00")

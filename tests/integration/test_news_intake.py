@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from demo.replay import Articles, ReplayServer, Snapshots, parse_clock
 from pipeline import news
 from pipeline.config import load
 from pipeline.context import Context
 from pipeline.errors import BusyError, UsageError
 from pipeline.news.parse import Item
-from pipeline.news.replay import Articles, ReplayServer, Snapshots, parse_clock
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"GARAM_NEWS__ALLOW_LOOPBACK": "true", "GARAM_NEWS__FEEDS_FILE": ""}

@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
+from demo.replay import Articles, ReplayServer, parse_clock
 from pipeline import news, retention
 from pipeline.artifacts.query_sets import Corpus
 from pipeline.artifacts.training_set import Passage, TrainingSet
@@ -28,7 +29,6 @@ from pipeline.kept import keep, read_kept
 from pipeline.news.crawler import read_feeds
 from pipeline.news.parse import Item
 from pipeline.news.removal import _needles, _stands_in
-from pipeline.news.replay import Articles, ReplayServer, parse_clock
 from pipeline.news.urls import canonical
 from pipeline.store import feeds as feed_rows
 from pipeline.store import models

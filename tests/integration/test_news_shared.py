@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from demo.replay import ReplayServer, Snapshots
 from pipeline import news
 from pipeline.asof import day_of, parse_instant
 from pipeline.config import load
 from pipeline.context import Context
-from pipeline.news.replay import ReplayServer, Snapshots
 from pipeline.news.urls import canonical
 
 pytestmark = [pytest.mark.shared, pytest.mark.timeout(1200)]

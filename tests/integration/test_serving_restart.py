@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from localstack import opensearch, stack
+from localstack.state import StateFolder
 from pipeline import serving
-from pipeline.local import opensearch, stack
-from pipeline.local.state import StateFolder
 from tests.integration.serving_world import World
 from tests.services import SessionStack
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.demo import report
+from demo import report
 from pipeline.evaluation import stage
 
 

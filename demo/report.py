@@ -10,12 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 from rich.table import Table
 
+from localstack.stack import StackInfo
 from pipeline import serving
 from pipeline.asof import AsOf
-from pipeline.cli.output import console
+from pipeline.console import console
 from pipeline.context import Context
 from pipeline.errors import GaramError
-from pipeline.local.info import StackInfo
 from pipeline.store import articles, evaluations, generations, models
 from pipeline.store import statistics as statistics_rows
 from pipeline.store import synonyms as synonym_rows

@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from localstack import ports, postgres, processes
+from localstack.context import Context
+from localstack.state import StackState, StateFolder
+from localstack.users import ServiceUser
+from pipeline.addresses import REPOSITORY
 from pipeline.errors import ConfigError, UnavailableError
-from pipeline.local import ports, postgres, processes
-from pipeline.local.context import Context
-from pipeline.local.paths import REPOSITORY
-from pipeline.local.state import StackState, StateFolder
-from pipeline.local.users import ServiceUser
 
 API, WORKER = "airflow-api", "airflow-worker"
 PARTS: dict[str, list[str]] = {
@@ -45,7 +45,7 @@ SETTINGS = {
     "CORE__LOAD_EXAMPLES": "False",
     "CORE__PARALLELISM": str(PARALLELISM),
     # The machine's own name may resolve to an address that nobody listens on.
-    "CORE__HOSTNAME_CALLABLE": "pipeline.local.discover.loopback",
+    "CORE__HOSTNAME_CALLABLE": "localstack.ports.loopback",
     "API__HOST": ports.LOOPBACK,
     "API__WORKERS": "1",
     "DAG_PROCESSOR__REFRESH_INTERVAL": "30",

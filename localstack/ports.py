@@ -12,6 +12,11 @@ LOOPBACK = "127.0.0.1"
 RANGE = range(20000, 32000)
 
 
+def loopback() -> str:
+    """The host name that Airflow's components report (``core.hostname_callable``)."""
+    return LOOPBACK
+
+
 def is_free(port: int) -> bool:
     """Whether somebody could listen on this port of loopback now."""
     with socket.socket() as probe:

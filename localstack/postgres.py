@@ -15,11 +15,11 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from localstack.ports import LOOPBACK
+from localstack.processes import Spec
+from localstack.state import StateFolder
+from localstack.users import ServiceUser
 from pipeline.errors import ConfigError, UnavailableError
-from pipeline.local.ports import LOOPBACK
-from pipeline.local.processes import Spec
-from pipeline.local.state import StateFolder
-from pipeline.local.users import ServiceUser
 
 NAME = "postgres"
 READY_S = 60.0  # recovery after a crash comes first

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from localstack.state import Progress
 from pipeline.errors import ConfigError, CorruptArtifactError, UnavailableError
-from pipeline.local.state import Progress
 
 TIMEOUT_S = 120
 TRIES = 3

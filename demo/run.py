@@ -15,13 +15,13 @@ from typing import Any
 
 import httpx
 
+from demo import report
+from demo.airflow import Airflow, TaskOutcome
+from localstack import replay, stack
 from pipeline import news
-from pipeline.context import Context, state_folder
-from pipeline.demo import report
-from pipeline.demo.airflow import Airflow, TaskOutcome
+from pipeline.addresses import state_folder
+from pipeline.context import Context
 from pipeline.errors import UnavailableError
-from pipeline.local import replay
-from pipeline.local.context import Options
 from pipeline.progress import elapsed_lines
 from pipeline.store import evaluations
 
@@ -61,8 +61,6 @@ class Steps:
 
 def run(config: Path | None = None, *, as_json: bool = False) -> None:
     """Run the demo and leave the stack running; what an earlier demo did is not done again."""
-    from pipeline.local import stack
-
     os.environ["GARAM_CONFIG"] = str((config or CONFIG).resolve())
     ctx = Context.open()
     window = ctx.config.demo
@@ -72,7 +70,9 @@ def run(config: Path | None = None, *, as_json: bool = False) -> None:
         info = stack.up(
             progress=lambda line: steps.say(f"    {line}"),
             # Only what the demo triggers runs: a crawl of its own accord would move the days that are shown.
-            options=Options(paused=False, schedule=False, replay=[*past, "--clock", str(window.window_from)]),
+            options=stack.Options(
+                paused=False, schedule=False, replay=["demo.replay", *past, "--clock", str(window.window_from)]
+            ),
         )
         ctx.store.migrate()
     if not (info.airflow_url and info.airflow_username and info.airflow_password_file and info.replay_url):

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.local import ports, processes
-from pipeline.local.state import ProcessRecord, Progress, StackState, StateFolder
-from pipeline.local.users import ServiceUser
+from localstack import ports, processes
+from localstack.state import ProcessRecord, Progress, StackState, StateFolder
+from localstack.users import ServiceUser
 
 RESTART_GRACE_S = 20.0
 PORT_RELEASE_S = 5.0
@@ -21,8 +21,8 @@ class Options:
     """Choices about the stack that are remembered with it.
 
     ``dags`` and ``plugins`` are folders (None: the repository's); ``paused``: new DAGs wait to be switched on;
-    ``schedule``: DAGs run by their timetables, not only when asked; ``replay``: what to replay as feeds (arguments of
-    ``python -m pipeline.news.replay``; empty: nothing); ``environment`` goes to Airflow's processes
+    ``schedule``: DAGs run by their timetables, not only when asked; ``replay``: a server of feeds that runs beside the
+    services (module and arguments after ``python -m``; empty: none); ``environment`` goes to Airflow's processes
     (the worker on the GPU queue included); ``postgres_settings`` to the server.
     """
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import psutil
 
+from localstack.state import ProcessRecord
+from localstack.users import ServiceUser
 from pipeline.errors import UnavailableError
-from pipeline.local.state import ProcessRecord
-from pipeline.local.users import ServiceUser
 
 MARK = "GARAM_STACK"
 

@@ -1,4 +1,4 @@
-"""Where services keep their files, when they run as another user than the one who calls."""
+"""The folders of downloads and of the services' files, also where the services run as another user."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ import shutil
 import stat
 from pathlib import Path
 
+from localstack.users import ServiceUser
 from pipeline.errors import ConfigError
-from pipeline.local.paths import cache_folder
-from pipeline.local.users import ServiceUser
 
 ROOT_CACHE = Path("/var/cache/garam")
 ELSEWHERE = Path("/var/tmp")  # noqa: S108  (see service_root: what lies there is checked to be ours)
+
+
+def cache_folder() -> Path:
+    """The folder of downloads, kept when the state folder is deleted: ``$GARAM_CACHE``, or the user's cache folder."""
+    chosen = os.environ.get("GARAM_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser().absolute() / "garam"
 
 
 def cache(user: ServiceUser) -> Path:

@@ -11,11 +11,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from localstack import ports, processes
+from localstack.context import Context
+from localstack.state import StateFolder
+from localstack.users import ServiceUser
 from pipeline.errors import UnavailableError
-from pipeline.local import ports, processes
-from pipeline.local.context import Context
-from pipeline.local.state import StateFolder
-from pipeline.local.users import ServiceUser
 
 NAME = "replay"
 READY_S = 60.0
@@ -27,14 +27,14 @@ def url(port: int) -> str:
 
 
 def launch(context: Context) -> None:
-    """Have it run with the options' arguments (of ``python -m pipeline.news.replay``)."""
+    """Run `Options.replay`, with ``--port`` and ``--token-file`` added, and wait until it responds."""
     folder, state = context.folder, context.state
     if not context.runs(NAME):
         ports.choose(state.ports, NAME)
     port = state.ports[NAME]
     token = folder.secret_file(NAME)
     folder.secret(NAME)
-    command = [sys.executable, "-m", "pipeline.news.replay", *context.options.replay]
+    command = [sys.executable, "-m", *context.options.replay]
     spec = processes.Spec(
         name=NAME,
         command=[*command, "--port", str(port), "--token-file", str(token)],

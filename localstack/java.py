@@ -9,9 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from localstack.state import Progress
+from localstack.users import ServiceUser
 from pipeline.errors import ConfigError, UnavailableError
-from pipeline.local.state import Progress
-from pipeline.local.users import ServiceUser
 
 OLDEST = 21
 FOLDERS = (Path("/usr/lib/jvm"), Path("/Library/Java/JavaVirtualMachines"))

