@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +65,13 @@ def run(config: Path | None = None, *, as_json: bool = False) -> None:
     ctx = Context.open()
     window = ctx.config.demo
     past = ["--source", SOURCE, "--since", str(window.window_from), "--until", str(window.window_to)]
+    options = stack.Options(replay=["demo.replay", *past, "--clock", str(window.window_from)])
     steps = Steps()
     with steps.step("start PostgreSQL, OpenSearch, Airflow and the replay server"):
         info = stack.up(
             progress=lambda line: steps.say(f"    {line}"),
-            # Only what the demo triggers runs: a crawl of its own accord would move the days that are shown.
-            options=stack.Options(
-                paused=False, schedule=False, replay=["demo.replay", *past, "--clock", str(window.window_from)]
-            ),
+            # Only what the demo triggers runs until its end, so that its times are its own.
+            options=replace(options, schedule=False),
         )
         ctx.store.migrate()
     if not (info.airflow_url and info.airflow_username and info.airflow_password_file and info.replay_url):
@@ -96,7 +95,6 @@ def run(config: Path | None = None, *, as_json: bool = False) -> None:
         "until": str(archive_to),
     }
     turn(f"import the archive: speeches of {window.archive_from} to {archive_to}", "operate", conf=archive)
-    turn("build the base model on the GPU queue", "operate", conf={"action": "build_base"})
     _add_feeds(ctx, info.replay_url)
     for name, day in (("first", window.first_day), ("second", window.window_to)):
         if _decided(ctx, day):
@@ -104,8 +102,11 @@ def run(config: Path | None = None, *, as_json: bool = False) -> None:
             continue
         replay.set_clock(state_folder(), int(info.replay_url.rsplit(":", 1)[1].strip("/")), day.isoformat())
         turn(f"crawl the feeds as they stood on {day}", "crawl_news", conf={"force": True})
-        turn(f"learn {day}: counts, statistics, trends, synonyms", "learn_daily", day=day)
+        turn(f"learn {day}: base model (once), counts, statistics, trends, synonyms", "learn_daily", day=day)
         turn(f"train, judge and perhaps deploy the {name} model of {day}", "retrain_daily", day=day)
+    with steps.step("switch the schedules on"):
+        stack.up(progress=lambda line: steps.say(f"    {line}"), options=options)
+    steps.say(stack.SCHEDULES)
     summary = report.collect(ctx, info, steps.done, [window.first_day, window.window_to])
     if as_json:
         print(json.dumps(summary, ensure_ascii=False, indent=2, default=str))

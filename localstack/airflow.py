@@ -176,7 +176,7 @@ def _shared_environment(context: Context, home: Path) -> dict[str, str]:
         **SETTINGS,
         "CORE__DAGS_FOLDER": str(dags),
         "CORE__PLUGINS_FOLDER": str(options.plugins or REPOSITORY / "plugins"),
-        "CORE__DAGS_ARE_PAUSED_AT_CREATION": str(options.paused),
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__EXECUTION_API_SERVER_URL": f"{url(port)}/execution/",
         "SCHEDULER__USE_JOB_SCHEDULE": str(options.schedule),
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),

@@ -20,15 +20,14 @@ PORT_RELEASE_S = 5.0
 class Options:
     """Choices about the stack that are remembered with it.
 
-    ``dags`` and ``plugins`` are folders (None: the repository's); ``paused``: new DAGs wait to be switched on;
-    ``schedule``: DAGs run by their timetables, not only when asked; ``replay``: a server of feeds that runs beside the
-    services (module and arguments after ``python -m``; empty: none); ``environment`` goes to Airflow's processes
-    (the worker on the GPU queue included); ``postgres_settings`` to the server.
+    ``dags`` and ``plugins`` are folders (None: the repository's); ``schedule``: DAGs run by their timetables, not only
+    when triggered; ``replay``: a server of feeds that runs beside the services (module and arguments after
+    ``python -m``; empty: none); ``environment`` goes to Airflow's processes (the worker on the GPU queue included);
+    ``postgres_settings`` to the server.
     """
 
     dags: str | None = None
     plugins: str | None = None
-    paused: bool = True
     schedule: bool = True
     replay: list[str] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)

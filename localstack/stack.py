@@ -14,11 +14,15 @@ from localstack.users import service_user
 from pipeline.addresses import state_folder, write_addresses
 from pipeline.errors import ConfigError, UsageError
 
-__all__ = ["COMPONENTS", "ComponentInfo", "Options", "StackInfo", "down", "status", "up"]
+__all__ = ["COMPONENTS", "SCHEDULES", "ComponentInfo", "Options", "StackInfo", "down", "status", "up"]
 
 COMPONENTS = ("postgres", "opensearch", "airflow")
 # What uses a service ends before it.
 STOP_ORDER = (("airflow-worker",), ("airflow",), ("opensearch", "postgres", "replay"))  # how their names begin
+SCHEDULES = (
+    "Schedules are on: crawl_news every 30 minutes, learn_daily at 00:20 and retrain_daily at 00:40 in Seoul. "
+    "To hold one, pause its DAG in the Airflow UI; `garam down` stops everything."
+)
 LOCK_PATIENCE_S = 900.0
 GRACE_S = 20.0
 

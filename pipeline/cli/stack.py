@@ -36,6 +36,8 @@ def up(
     if any(component.name == "postgres" for component in info.components):
         opened(context, migrate=True)
     _show(info, as_json)
+    if info.airflow_url and not as_json:
+        out.print(stack.SCHEDULES, markup=False)
 
 
 def status(as_json: Json = False) -> None:

@@ -115,7 +115,7 @@ def running() -> Iterator[tuple[StackInfo, Path]]:
     secret.parent.mkdir(mode=0o700)
     secret.write_text(f"-{secrets.token_urlsafe(24)}\n")
     secret.chmod(0o600)
-    options = Options(dags=str(dags), paused=False, postgres_settings=FAST)
+    options = Options(dags=str(dags), postgres_settings=FAST)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("GARAM_NEWS__ALLOW_LOOPBACK", "true")
