@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from pipeline.errors import UnavailableError
 from pipeline.search.cluster import Cluster, ClusterError
@@ -47,17 +48,18 @@ def load(cluster: Cluster, index: str, actions: Iterable[Action]) -> int:
     was there in a newer version, or gone already when it was to be deleted, counts. Raises UnavailableError when the
     cluster stays busy, ClusterError naming the first document that was refused; what was written stays written.
     """
+    retrying = Retrying(
+        stop=stop_after_attempt(TRIES), wait=wait_exponential(FIRST_WAIT_S),
+        retry=retry_if_exception_type(UnavailableError), reraise=True,
+    )  # fmt: skip
     done = 0
     for batch in _batches(actions):
         waiting = batch
-        for attempt in range(TRIES):
-            if attempt:
-                time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
-            waiting = _send(cluster, index, waiting, last=attempt == TRIES - 1)
-            if not waiting:
-                break
-        else:
-            raise UnavailableError(f"OpenSearch stays too busy to take documents into {index}: try again later")
+        for attempt in retrying:
+            with attempt:
+                waiting = _send(cluster, index, waiting)
+                if waiting:
+                    raise UnavailableError(f"OpenSearch stays too busy to take documents into {index}: try again later")
         done += len(batch)
     return done
 
@@ -76,15 +78,10 @@ def _batches(actions: Iterable[Action]) -> Iterator[list[tuple[Action, bytes]]]:
         yield batch
 
 
-def _send(cluster: Cluster, index: str, batch: list[tuple[Action, bytes]], *, last: bool) -> list[tuple[Action, bytes]]:
-    """The actions that have to be tried again."""
-    try:
-        # require_alias=false, and no index made by accident: a mistyped or deleted one is an error, not a new index.
-        answer = cluster.call("POST", f"/{index}/_bulk", b"".join(lines for _, lines in batch))
-    except UnavailableError:
-        if last:
-            raise
-        return batch
+def _send(cluster: Cluster, index: str, batch: list[tuple[Action, bytes]]) -> list[tuple[Action, bytes]]:
+    """Send one bulk request; the actions that the cluster was too busy for."""
+    # require_alias=false, and no index made by accident: a mistyped or deleted one is an error, not a new index.
+    answer = cluster.call("POST", f"/{index}/_bulk", b"".join(lines for _, lines in batch))
     again = []
     if not answer["errors"]:
         return []

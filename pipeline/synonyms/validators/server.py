@@ -6,16 +6,14 @@ followed: the address that was configured is the only one that gets the key.
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import os
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Sequence
-from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from pipeline.errors import ConfigError, UnavailableError
 from pipeline.progress import Progress, silent
@@ -26,11 +24,6 @@ from pipeline.synonyms.validators.proof import Question
 _LARGEST = 1 << 20  # bytes of a response that are read
 _FORMAT = ' JSON 객체 하나로만 답합니다: {"synonyms": true 또는 false, "confidence": 0에서 1 사이의 수}'
 _RETRIED = {408, 409, 429, 500, 502, 503, 504}
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
 
 
 class ServerValidator:
@@ -46,7 +39,7 @@ class ServerValidator:
         pause_s: float = 1.0,
         progress: Progress = silent,
     ) -> None:
-        parsed = urllib.parse.urlsplit(url)
+        parsed = urlsplit(url)
         if parsed.scheme not in ("http", "https") or not parsed.hostname or parsed.username or parsed.password:
             raise ConfigError(
                 "synonyms.openai_url must be the server's http(s) address without a password, "
@@ -57,19 +50,23 @@ class ServerValidator:
         self.name = f"openai:{model}"
         self._model, self._url = model, url.rstrip("/") + "/chat/completions"
         self._host = parsed.hostname
-        self._timeout, self._retries, self._pause, self._progress = timeout_s, retries, pause_s, progress
-        self._open = urllib.request.build_opener(_NoRedirect()).open
+        self._timeout, self._progress = timeout_s, progress
+        self._retrying = Retrying(
+            stop=stop_after_attempt(retries + 1), wait=wait_exponential(pause_s),
+            retry=retry_if_exception_type(UnavailableError), reraise=True,
+        )  # fmt: skip
 
     def scores(self, questions: Sequence[Question]) -> list[float]:
         """Log-odds of the stated confidence; 0 (undecided) for a response in another format."""
         scores = []
-        for number, pair in enumerate(questions, 1):
-            allowed = askable(pair.a) and askable(pair.b)
-            scores.append(self._ask(pair) if allowed else REFUSED)
-            self._progress(f"questions to {self.name}", number, len(questions))
+        with httpx.Client(timeout=self._timeout, follow_redirects=False) as client:
+            for number, pair in enumerate(questions, 1):
+                allowed = askable(pair.a) and askable(pair.b)
+                scores.append(self._retrying(self._ask, client, pair) if allowed else REFUSED)
+                self._progress(f"questions to {self.name}", number, len(questions))
         return scores
 
-    def _ask(self, pair: Question) -> float:
+    def _ask(self, client: httpx.Client, pair: Question) -> float:
         body = {
             "model": self._model,
             "temperature": 0,
@@ -80,27 +77,36 @@ class ServerValidator:
                 {"role": "user", "content": question(pair.a, pair.b).rstrip()},
             ],
         }
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get("OPENAI_API_KEY"):
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(self._url, json.dumps(body).encode(), headers)  # noqa: S310 (http, https)
-        reason = ""
-        for attempt in range(self._retries + 1):
-            if attempt:
-                time.sleep(self._pause * 2 ** (attempt - 1))
-            try:
-                with self._open(request, timeout=self._timeout) as response:
-                    return _score(response.read(_LARGEST))
-            except urllib.error.HTTPError as error:
-                reason = f"status {error.code}"
-                if error.code not in _RETRIED:
-                    raise ConfigError(
-                        f"the language model server at {self._host} refuses ({reason}): check synonyms.openai_url, "
-                        "synonyms.llm_model and OPENAI_API_KEY"
-                    ) from None  # the request, and with it the key, stays out of the trace
-            except (OSError, http.client.HTTPException) as error:
-                reason = str(getattr(error, "reason", error)) or type(error).__name__
-        raise UnavailableError(f"the language model server at {self._host} does not answer ({reason}): try again later")
+        key = os.environ.get("OPENAI_API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            with client.stream("POST", self._url, json=body, headers=headers) as response:
+                if response.is_success:
+                    return _score(_start(response))
+                status = response.status_code
+        except httpx.HTTPError as error:
+            raise self._unavailable(str(error) or type(error).__name__) from None
+        if status in _RETRIED:
+            raise self._unavailable(f"status {status}")
+        raise ConfigError(
+            f"the language model server at {self._host} refuses (status {status}): check synonyms.openai_url, "
+            "synonyms.llm_model and OPENAI_API_KEY"
+        )
+
+    def _unavailable(self, reason: str) -> UnavailableError:
+        return UnavailableError(
+            f"the language model server at {self._host} does not answer ({reason}): try again later"
+        )
+
+
+def _start(response: httpx.Response) -> bytes:
+    """The first `_LARGEST` bytes of the body."""
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) >= _LARGEST:
+            break
+    return bytes(body[:_LARGEST])
 
 
 def _score(response: bytes) -> float:
