@@ -1,50 +1,50 @@
-"""Markup of feeds made into plain text. What comes out is text, never HTML, and is to be shown as text."""
+"""HTML of feeds to plain text, by lxml. The result is text, never HTML, and must be shown as text."""
 
 from __future__ import annotations
 
 import html
 import re
 
+from lxml import etree
+
 LONGEST = 200_000  # characters of one item's markup that are read
 
-# Elements whose content is no part of the article.
-_DROPPED = (
-    "script",
-    "style",
-    "noscript",
-    "template",
-    "iframe",
-    "object",
-    "svg",
-    "figcaption",
-    "button",
-    "form",
-    "select",
-)
-_BLOCKS = re.compile(
-    r"</?(?:p|div|br|li|ul|ol|tr|td|th|table|h[1-6]|section|article|blockquote|figure|header|footer|dd|dt|dl|hr|pre)\b[^<>]*>",
-    re.IGNORECASE,
-)
-# Only what starts like a tag is one: `<단독>` and `3 < 5` are text.
-_TAG = re.compile(r"<(?:[A-Za-z][A-Za-z0-9:-]*|/[A-Za-z][A-Za-z0-9:-]*|!|\?)[^<>]*>")
-_UNFINISHED = re.compile(r"<(?:/?[A-Za-z][A-Za-z0-9:-]*(?:\s[^<>]*)?|!--[^<>]*)\Z")
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
+# Elements whose content is no part of the article. A feed that cuts its items may leave the others open.
+_ALWAYS_DROPPED = ("script", "style")
+_DROPPED_CLOSED = ("noscript", "template", "iframe", "object", "svg", "figcaption", "button", "form", "select")
+_BLOCKS = (
+    "p", "div", "br", "li", "ul", "ol", "tr", "td", "th", "table", "h1", "h2", "h3", "h4", "h5", "h6", "section",
+    "article", "blockquote", "figure", "header", "footer", "dd", "dt", "dl", "hr", "pre",
+)  # fmt: skip
+_DROPPED = re.compile(rf"<(?:{'|'.join(_ALWAYS_DROPPED + _DROPPED_CLOSED)})\b", re.IGNORECASE)
+_OPENING = re.compile(rf"<({'|'.join(_DROPPED_CLOSED)})\b[^<>]*>", re.IGNORECASE)
+_CLOSING = re.compile(rf"</({'|'.join(_DROPPED_CLOSED)})\b", re.IGNORECASE)
+# Only what starts like a tag is one (as in HTML5): `<단독>` and `3 < 5` are text.
+_TAG = re.compile(r"<(?:/?[A-Za-z]|!|\?)[^<>]*>?")
+_CDATA = re.compile(r"<!\[CDATA\[|\]\]>")
 # A reference that a feed's own cutting has cut: `... 광역&mi`. AT&T and R&D are none.
 _CUT_REFERENCE = re.compile(r"&(?:#\d{0,6}|([a-z]{2,6}))\Z")
 _OFTEN_CUT = ("nbsp", "middot", "hellip", "ldquo", "rdquo", "lsquo", "rsquo", "quot", "amp", "ndash", "mdash")
-_CDATA = re.compile(r"<!\[CDATA\[|\]\]>")
+_PARSER = etree.HTMLParser(
+    encoding="utf-8", no_network=True, huge_tree=False, remove_comments=True, remove_pis=True, recover=True
+)
+_TEXTS = etree.XPath("//text()", smart_strings=False)
+_DEEPEST = 256  # elements within one another that libxml2 reads without huge_tree
 
 
 def to_text(markup: str) -> str:
-    """The text of HTML that may be broken, cut off, or escaped once too often. Blocks become lines."""
-    text = markup[:LONGEST]
+    """The text of HTML that may be broken, cut off, or escaped up to twice too often. Blocks become lines."""
+    text = markup[:LONGEST].replace("\0", "")
     for _ in range(3):
-        before = text
-        text = _strip(text)
-        text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
-        if text == before or ("&" not in before and "<" not in text):
+        if "&" not in text and "<" not in text and "]]>" not in text:
             break
-    return _without_cut_reference(_strip(text)).replace("\u00a0", " ")
+        before = text
+        if "[CDATA[" in text or "]]>" in text:
+            text = _CDATA.sub("", text)
+        text = _parse(text) if "<" in text and _TAG.search(text) else html.unescape(text)
+        if text == before:
+            break
+    return _without_cut_reference(text).replace("\u00a0", " ")
 
 
 def _without_cut_reference(text: str) -> str:
@@ -54,40 +54,24 @@ def _without_cut_reference(text: str) -> str:
     return text
 
 
-def _strip(text: str) -> str:
-    if "<" not in text and "]]>" not in text:
-        return text
-    text = _CDATA.sub("", text)
-    text = _between(text, "<!--", "-->")
-    lowered = text.lower()
-    for name in _DROPPED:
-        if f"<{name}" in lowered:
-            text = _without(text, name)
-            lowered = text.lower()
-    text = _BLOCKS.sub("\n", text)
-    text = _TAG.sub(" ", text)
-    return _UNFINISHED.sub("", text)
+def _parse(text: str) -> str:
+    """The text of HTML, its character references read once."""
+    drop = _DROPPED.search(text)
+    if drop:
+        text = _without_unclosed(text)
+    root = etree.fromstring(b"<div>" + text.encode("utf-8", "ignore") + b"</div>", _PARSER)
+    if root is None:
+        return ""
+    if text.count("<") >= _DEEPEST and any(e.type_name == "ERR_RESOURCE_LIMIT" for e in _PARSER.error_log):
+        return html.unescape(_TAG.sub(" ", text))  # the parser has stopped there and would lose the rest
+    if drop:
+        etree.strip_elements(root, *_ALWAYS_DROPPED, *_DROPPED_CLOSED, with_tail=False)
+    for block in root.iter(*_BLOCKS):
+        block.text, block.tail = "\n" + (block.text or ""), "\n" + (block.tail or "")
+    return " ".join(_TEXTS(root))
 
 
-def _between(text: str, start: str, end: str) -> str:
-    pieces, at = [], 0
-    while (opened := text.find(start, at)) >= 0:
-        pieces.append(text[at:opened])
-        closed = text.find(end, opened + len(start))
-        if closed < 0:
-            return "".join(pieces)
-        at = closed + len(end)
-    return "".join([*pieces, text[at:]])
-
-
-def _without(text: str, name: str) -> str:
-    opening, closing = re.compile(rf"<{name}\b[^<>]*>", re.IGNORECASE), re.compile(rf"</{name}\s*>", re.IGNORECASE)
-    pieces, at = [], 0
-    while found := opening.search(text, at):
-        pieces.append(text[at : found.start()])
-        end = closing.search(text, found.end())
-        if end is None:
-            at = len(text) if name in {"script", "style"} else found.end()
-            break
-        at = end.end()
-    return "".join([*pieces, text[at:]])
+def _without_unclosed(text: str) -> str:
+    """Without the tags of dropped elements that are never closed: the parser would drop all that follows them."""
+    last = {closing[1].lower(): closing.start() for closing in _CLOSING.finditer(text)}
+    return _OPENING.sub(lambda tag: tag[0] if tag.start() < last.get(tag[1].lower(), -1) else " ", text)

@@ -190,7 +190,14 @@ for name, written, read in [
     ("caption", "<![CDATA[<figure><img src=x><figcaption>사진 설명</figcaption></figure>본문]]>", "본문"),
     ("iframe", "<![CDATA[<iframe src='https://x.example'></iframe>본문]]>", "본문"),
     ("unclosed script", "<![CDATA[본문<script>alert(1)]]>", "본문"),
-    ("nested script", "<![CDATA[본문<scr<script></script>ipt>alert(1)</script>]]>", "본문 alert(1)"),
+    (
+        "nested script",
+        "<![CDATA[본문<scr<script></script>ipt>alert(1)</script>]]>",
+        "본문 ipt>alert(1)",
+    ),  # as HTML5 has it
+    ("unclosed iframe", "<![CDATA[본문 <iframe src='https://x.example'>끝]]>", "본문 끝"),
+    ("unclosed form after a closed one", "<![CDATA[앞 <form>x</form>본문 <FORM action=x>끝]]>", "앞 본문 끝"),
+    ("nested deeper than the parser goes", "<![CDATA[" + "<b>" * 1000 + "본문]]>", "본문"),
     ("svg", "<![CDATA[<svg onload=alert(1)><text>x</text></svg>본문]]>", "본문"),
     ("empty", "", ""),
     ("only spaces", "<![CDATA[  \n ]]>", ""),
