@@ -37,6 +37,7 @@ def test_parsing_a_file_is_cheap_and_imports_nothing_heavy(path: Path) -> None:
 import json, sys, time
 sys.path.insert(0, {str(REPOSITORY / "dags")!r})
 import airflow.sdk, airflow.providers.standard.operators.hitl, airflow.providers.standard.decorators.sensor
+import airflow.providers.standard.operators.trigger_dagrun
 from airflow.sdk import dag, task, Param, CronPartitionTimetable
 before = set(sys.modules)
 import runpy

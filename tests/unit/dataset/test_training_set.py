@@ -122,7 +122,7 @@ def test_aliases_need_evidence_and_labels_in_parentheses_are_none():
     titles = ["한국은행 금리 결정 소식", "손흥민 골 소식 전하다", "이재명 대통령 회견 소식", "금융통화위원회 다음 회의"]
     articles = [item(n, title=titles[n - 1], text=f"{texts[n - 1]} " + item(n).text) for n in range(1, 5)]
     made = make(articles, settings=settings(expansion_ratio=1.0))
-    assert {e["query"] for e in made.examples if e["kind"] == "alias"} == {"한은 금리 결정 소식"}
+    assert {e.query for e in made.examples if e.kind == "alias"} == {"한은 금리 결정 소식"}
 
 
 def test_synonyms_replace_whole_words_only():

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.training_set import TrainingSet
 from pipeline.config import Config
-from pipeline.dataset import TrainingSet
 from pipeline.encoder import Encoder
 from tests.tiny import WORDS, tiny_encoder
 from train import main
