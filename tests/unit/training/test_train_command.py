@@ -103,12 +103,12 @@ def test_a_retelling_is_no_negative_of_its_story(corpus, tmp_path, monkeypatch):
     command = ["--config", str(tmp_path / "config.yaml"), "--corpus", str(corpus), "--base", str(tmp_path / "base")]
     assert main([*command, "--output", str(tmp_path / "m"), "--steps", "1"]) == 0
     first, last = "1-", f"{len(rows) + 1}-"
-    story = {p["id"]: p["story_id"] for p in made[0].passages if p["id"].startswith((first, last))}
+    story = {p.id: p.story_id for p in made[0].passages if p.id.startswith((first, last))}
     assert len(story) == 2
     assert len(set(story.values())) == 1
     for example in made[0].examples:
-        if example["positive"] in story:
-            assert not set(story) & {*example["hard"], *example["random"]}
+        if example.positive in story:
+            assert not set(story) & {*example.hard, *example.random}
 
 
 @pytest.mark.parametrize(
