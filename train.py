@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.asof import day_of, parse_instant
 from pipeline.config import Config, load
+from pipeline.encoder import Encoding
 from pipeline.errors import BadInputError, GaramError, UsageError
 from pipeline.progress import Progress, shown, silent
 
@@ -99,7 +100,7 @@ def _fine_tuned(
 
     start = base or work / "base"
     if processes.is_main:
-        texts = [config.encoder.encoding.document_text(article.text) for article in articles]
+        texts = [Encoding.of(config.encoder).document_text(article.text) for article in articles]
         if base is None:
             build_base(texts, start, config.encoder, progress)
         made = make_training_set(articles, as_of=articles[-1].day, settings=config.dataset, progress=progress)

@@ -39,7 +39,7 @@ from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
 from pipeline.artifacts.vectors import DenseVectors, KeptVectors
 from pipeline.asof import day_of, parse_instant
 from pipeline.config import Config, load
-from pipeline.encoder import Encoder, QueryTable
+from pipeline.encoder import Encoder, Encoding, QueryTable
 from pipeline.encoder.statistics import corpus_statistics
 from pipeline.evaluation.results import SetResult
 from pipeline.judged import read_judged
@@ -94,7 +94,7 @@ def news_sets(articles: Sequence[Article], options: argparse.Namespace, config: 
     """Titles of the days that are asked, and their first two and three words."""
     days = [a for a in articles if options.first <= a.day <= options.last]
     searched = random.Random(7).sample(days, min(options.documents, len(days)))
-    corpus = Corpus([a.name for a in searched], [config.encoder.encoding.document_text(a.text) for a in searched])
+    corpus = Corpus([a.name for a in searched], [Encoding.of(config.encoder).document_text(a.text) for a in searched])
     asked = searched[: options.queries]
     words = [analysis.words for analysis in analyse([a.title for a in asked])]
     queries = {"titles": [(a.name, a.title) for a in asked]}
@@ -120,7 +120,7 @@ def judged_set(name: str, articles: Sequence[Article], options: argparse.Namespa
         raise SystemExit(f"{name} has no queries")
     others = random.Random(8).sample(list(articles), min(options.among, len(articles)))
     ids = [*corpus.ids, *(a.name for a in others)]
-    texts = [config.encoder.encoding.document_text(text) for text in [*corpus.texts, *(a.text for a in others)]]
+    texts = [Encoding.of(config.encoder).document_text(text) for text in [*corpus.texts, *(a.text for a in others)]]
     chosen = random.Random(9).sample(queries.queries, min(options.judged_queries, len(queries.queries)))
     whole = Corpus(ids, texts, [*titles, *(a.title for a in others)])
     return Set(QuerySet(f"{Path(folder).name}{':' * bool(half)}{half}", chosen), whole, titled=True)
@@ -254,7 +254,7 @@ def main() -> None:
     before = [a for a in articles if a.day < options.first]
     tell = LogProgress(print)
     folder = build_base(
-        [config.encoder.encoding.document_text(a.text) for a in before], output / "base", config.encoder, tell
+        [Encoding.of(config.encoder).document_text(a.text) for a in before], output / "base", config.encoder, tell
     )
     vectors = Vectors(Encoder.load(folder), output / "vectors", tell)
     chosen = sorted(random.Random(3).sample(before, min(options.learn, len(before))), key=lambda a: (a.day, a.name))
@@ -272,7 +272,7 @@ def main() -> None:
         assert made is not None
         places = [(place.name, place) for place in sorted((work / "sums").iterdir())]
         total = total_of(base, places, chosen[-1].day, settings)
-        newest = [config.encoder.encoding.document_text(a.text) for a in chosen[-settings.validation_texts :]]
+        newest = [Encoding.of(config.encoder).document_text(a.text) for a in chosen[-settings.validation_texts :]]
         recent = vectors.documents(newest).rows(newest)
         rows, _ = solve(total, settings.prior_share * base.table.rows, settings.ridge, start=made.rows)
         rows[base.blocked] = 0.0

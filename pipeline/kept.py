@@ -101,7 +101,7 @@ def base_encoding(ctx: Context) -> Encoding:
     """How the newest base encodes, and what is learned over it; without a base, the encoding of the configuration."""
     with ctx.store.begin() as conn:
         base = models.base(conn)
-    return model_encoding(ctx, base)[1] if base is not None else ctx.config.encoder.encoding
+    return model_encoding(ctx, base)[1] if base is not None else Encoding.of(ctx.config.encoder)
 
 
 def model_encoding(ctx: Context, model: Model) -> tuple[str, Encoding]:

@@ -32,13 +32,6 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def content_hash(value: Any) -> str:
-    """SHA-256 (hex) of a JSON-able value in canonical form: the identity of recipes and configurations."""
-    return hashlib.sha256(
-        json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str).encode()
-    ).hexdigest()
-
-
 def _manifest(folder: Path) -> bytes:
     files = {
         path.relative_to(folder).as_posix(): {"sha256": file_sha256(path), "bytes": path.stat().st_size}

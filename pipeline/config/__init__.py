@@ -26,7 +26,6 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from pipeline.artifacts import content_hash
 from pipeline.config.dataset import DatasetConfig
 from pipeline.config.demo import DemoConfig
 from pipeline.config.encoder import EncoderConfig
@@ -39,6 +38,7 @@ from pipeline.config.synonyms import SynonymsConfig
 from pipeline.config.temporal import TemporalConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.errors import ConfigError
+from pipeline.hashing import content_hash
 
 PREFIX, DELIMITER = "GARAM_", "__"
 

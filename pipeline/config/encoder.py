@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pipeline.config.section import Section, key
-
-if TYPE_CHECKING:
-    from pipeline.encoder.encoding import Encoding
 
 
 class EncoderConfig(Section):
@@ -35,15 +32,3 @@ class EncoderConfig(Section):
         le=30,
         common=True,
     )
-
-    @property
-    def encoding(self) -> Encoding:
-        """How a base that is built now encodes; the models over it keep that encoding in their folders."""
-        from pipeline.encoder.encoding import Encoding
-
-        return Encoding(
-            lexical_floor=self.lexical_floor,
-            max_chars=self.max_chars,
-            window_chars=self.window_chars,
-            max_terms=self.max_terms,
-        )

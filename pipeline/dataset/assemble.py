@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from pipeline.artifacts import Artifacts, content_hash
+from pipeline.artifacts import Artifacts
 from pipeline.artifacts.query_sets import Corpus, QuerySet
 from pipeline.asof import AsOf
 from pipeline.context import Context
@@ -24,6 +24,7 @@ from pipeline.dataset.sampling import Dated
 from pipeline.dataset.training_set import FORMAT, make_training_set, select
 from pipeline.encoder.encoding import Encoding
 from pipeline.errors import BadInputError
+from pipeline.hashing import content_hash
 from pipeline.judged import judged_files, judged_folders, read_judged
 from pipeline.kept import base_encoding
 from pipeline.progress import Progress, silent

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from pipeline.artifacts import content_hash
 from pipeline.artifacts.training_set import Example, Passage, TrainingSet
 from pipeline.config.dataset import DatasetConfig
 from pipeline.dataset.leakage import Guard
@@ -17,6 +16,7 @@ from pipeline.dataset.passages import is_verbatim, normalised, passages, without
 from pipeline.dataset.rewrites import Rewriter, SynonymGroup, alias_groups
 from pipeline.dataset.sampling import chance, replayed, weight_of
 from pipeline.errors import BadInputError
+from pipeline.hashing import content_hash
 from pipeline.progress import Progress, silent
 from pipeline.text.aliases import find_aliases
 

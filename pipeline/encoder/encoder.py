@@ -18,9 +18,8 @@ from pipeline.encoder import dense as dense_files
 from pipeline.encoder import folder as files
 from pipeline.encoder.dense import DenseEncoder
 from pipeline.encoder.encoding import QUERY_TOKENS, Encoding
-from pipeline.encoder.lexical import bm25_weights
+from pipeline.encoder.lexical import CorpusStatistics, bm25_weights
 from pipeline.encoder.query_table import QueryTable
-from pipeline.encoder.statistics import CorpusStatistics
 from pipeline.encoder.vocabulary import MANIFEST, blocked_tokens, vocabulary_hash
 from pipeline.encoder.windows import windows
 from pipeline.errors import BadInputError, CorruptArtifactError

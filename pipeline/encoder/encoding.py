@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.config.encoder import EncoderConfig
 from pipeline.encoder.lexical import AVERAGE_LENGTH
 from pipeline.encoder.windows import WINDOW_CHARS
 
@@ -28,6 +29,16 @@ class Encoding:
     max_chars: int = 2500
     window_chars: int = WINDOW_CHARS
     max_terms: int = 150
+
+    @classmethod
+    def of(cls, settings: EncoderConfig) -> Encoding:
+        """The encoding of a base that is built with these settings; its models keep it in their folders."""
+        return cls(
+            lexical_floor=settings.lexical_floor,
+            max_chars=settings.max_chars,
+            window_chars=settings.window_chars,
+            max_terms=settings.max_terms,
+        )
 
     def document_text(self, text: str) -> str:
         """The part of a text that is searched and encoded: at most ``max_chars`` characters, cut at a space.

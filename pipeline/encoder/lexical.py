@@ -8,13 +8,23 @@ are added to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 K1, B = 1.2, 0.75  # the defaults of Lucene and OpenSearch
 AVERAGE_LENGTH = 150.0
 """Default average document length in tokens (the first 500 characters of a news article)."""
+
+
+@dataclass(frozen=True)
+class CorpusStatistics:
+    """``query_weights`` (V,) float32; ``average_length`` of a text in tokens, blocked ones left out."""
+
+    query_weights: NDArray[np.float32]
+    average_length: float
 
 
 def bm25_weights(tokens: Sequence[Sequence[int]], vocabulary_size: int, average_length: float) -> sp.csr_matrix:

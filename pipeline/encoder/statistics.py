@@ -7,26 +7,14 @@ BM25, or that searches another corpus than it was trained on, has to take them f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.encoder.encoder import QueryEncoder
+from pipeline.encoder.lexical import CorpusStatistics
 from pipeline.errors import BadInputError
 
-if TYPE_CHECKING:
-    from pipeline.encoder.encoder import QueryEncoder
-
 _BATCH = 4096  # texts tokenized at once: an encoding takes some kilobytes
-
-
-@dataclass(frozen=True)
-class CorpusStatistics:
-    """``query_weights`` (V,) float32; ``average_length`` of a text in tokens, blocked ones left out."""
-
-    query_weights: NDArray[np.float32]
-    average_length: float
 
 
 def corpus_statistics(encoder: QueryEncoder, texts: Sequence[str]) -> CorpusStatistics:

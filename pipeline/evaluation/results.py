@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.artifacts import content_hash
 from pipeline.artifacts.query_sets import Corpus, QuerySet
 from pipeline.errors import CorruptArtifactError
+from pipeline.hashing import content_hash
 from pipeline.ranking.metrics import METRICS, Cost, Judgments, Values, measure
 from pipeline.ranking.runs import Run
 from pipeline.ranking.significance import Differences, interval

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.artifacts import content_hash
 from pipeline.artifacts.query_sets import Corpus, QuerySet
 from pipeline.artifacts.query_weights import QueryWeights
 from pipeline.artifacts.vectors import KeptVectors
@@ -19,6 +18,7 @@ from pipeline.errors import RefusedError, UsageError
 from pipeline.evaluation import gate, results
 from pipeline.evaluation.encodings import Ranker, keep_made
 from pipeline.evaluation.results import SetResult
+from pipeline.hashing import content_hash
 from pipeline.judged import judged_files, judged_folders, over_articles, read_judged
 from pipeline.kept import encoding_of, model_encoding, read_kept
 from pipeline.progress import Progress, silent

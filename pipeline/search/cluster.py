@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -148,34 +147,6 @@ class Cluster:
                 raise ClusterError(f"a search of {index}", int(one.get("status", 0)), reason)
         found: list[dict[str, Any]] = answer["responses"]
         return found
-
-    # ------------------------------------------------------------------ readiness
-    def missing(self) -> str | None:
-        """What is still missing before everything can be asked, in words; None when nothing is.
-
-        Deployed query models come back some seconds after the node answers: until then plain-text queries are refused.
-        """
-        from pipeline.search.query_models import waiting_models
-
-        health = self.call("GET", "/_cluster/health", timeout_s=10)
-        if health["status"] == "red" or health["initializing_shards"]:
-            return f"its state is {health['status']}, {health['initializing_shards']} shards are being opened"
-        waiting = waiting_models(self)
-        return f"query model {waiting[0]} is not deployed again yet" if waiting else None
-
-    def wait_ready(self, patience_s: float = 60.0) -> None:
-        """Return when nothing is `missing`; UnavailableError after ``patience_s`` seconds."""
-        end = time.monotonic() + patience_s
-        while True:
-            try:
-                lacking = self.missing()
-            except UnavailableError as error:
-                lacking = str(error)
-            if lacking is None:
-                return
-            if time.monotonic() > end:
-                raise UnavailableError(f"OpenSearch at {self.place} was not ready after {patience_s:g} s: {lacking}")
-            time.sleep(0.5)
 
     # ------------------------------------------------------------------ indices and aliases
     def indices(self, pattern: str) -> list[str]:

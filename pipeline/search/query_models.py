@@ -143,13 +143,6 @@ def remove(cluster: Cluster, model_id: str) -> None:
             time.sleep(0.2)
 
 
-def waiting_models(cluster: Cluster) -> list[str]:
-    """Ids of the models that should be deployed and are not loaded on any node (yet)."""
-    states = ["DEPLOYED", "PARTIALLY_DEPLOYED", "DEPLOYING"]
-    wanted = {hit["_id"] for hit in _search(cluster, {"terms": {"model_state": states}}, ["name"])}
-    return sorted(wanted - loaded(cluster)) if wanted else []
-
-
 def loaded(cluster: Cluster) -> set[str]:
     """Ids of the models that some node holds and can run."""
     nodes = cluster.call("GET", "/_plugins/_ml/profile/models", timeout_s=15).get("nodes", {})

@@ -13,9 +13,10 @@ from pipeline.lazy_imports import attributes
 
 if TYPE_CHECKING:
     from pipeline.serving.alias import live, resume, rollback
-    from pipeline.serving.articles import forget, index_new_articles
+    from pipeline.serving.articles import forget
     from pipeline.serving.deployment import deploy, rebuild
     from pipeline.serving.leftovers import PruneReport, prune
+    from pipeline.serving.live_index import index_new_articles
     from pipeline.serving.query_weights import publish_query_weights
     from pipeline.serving.searching import Hit, SearchResult, search
 
@@ -41,7 +42,7 @@ _HOME = {
     "SearchResult": "searching",
     "deploy": "deployment",
     "forget": "articles",
-    "index_new_articles": "articles",
+    "index_new_articles": "live_index",
     "live": "alias",
     "prune": "leftovers",
     "publish_query_weights": "query_weights",

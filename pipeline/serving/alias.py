@@ -14,6 +14,7 @@ from pipeline import promotion
 from pipeline.context import Context
 from pipeline.errors import GaramError, RefusedError
 from pipeline.serving import locks
+from pipeline.serving.articles import catch_up, remove_unwanted
 from pipeline.serving.recipe import Names
 from pipeline.store import generations, models
 from pipeline.store.generations import Deployment, Generation
@@ -103,8 +104,6 @@ def rollback(ctx: Context, *, actor: str, reason: str, away_from: int | None = N
     so a retry is not a second rollback. The generation that is live again then catches up with what arrived since.
     RefusedError where there is no earlier generation to go back to.
     """
-    from pipeline.serving.articles import catch_up, remove_unwanted
-
     with ctx.store.lock(locks.SWAP):
         current = _reconcile(ctx)
         if current is not None and away_from is not None and current.id != away_from:

@@ -7,7 +7,6 @@ from pipeline.errors import RefusedError
 from pipeline.progress import Progress, silent
 from pipeline.search import bulk
 from pipeline.serving import locks
-from pipeline.serving.alias import reconcile
 from pipeline.serving.recipe import Recipe
 from pipeline.store import evaluations, generations, models
 from pipeline.store.generations import Generation
@@ -89,29 +88,13 @@ def remove_unwanted(ctx: Context, generation: Generation) -> int:
     return len(ids)
 
 
-def index_new_articles(ctx: Context, *, progress: Progress = silent) -> int:
-    """Bring what the crawl brought into the live index, encoded by the champion; how many articles changed.
-
-    0 before the first deployment. Removals reach every warm generation. RefusedError where the live index is lost.
-    """
-    current = reconcile(ctx)
-    if current is None:
-        return 0
-    check_index(ctx, current)
-    changed = catch_up(ctx, current, progress=progress)
-    for other in _warm(ctx):
-        if other.id != current.id and ctx.cluster.exists(other.index_name):
-            remove_unwanted(ctx, other)
-    return changed
-
-
 def forget(ctx: Context, url: str) -> int:
     """Take an article out of every warm index at once; how many copies went. The store forgets it in `news.forget`.
 
     ``url`` as it was indexed (canonical); articles that the store has marked as removed go whatever their url.
     """
     gone = 0
-    for generation in _warm(ctx, building=True):
+    for generation in warm(ctx, building=True):
         index = generation.index_name
         if not ctx.cluster.exists(index):
             continue
@@ -127,6 +110,7 @@ def forget(ctx: Context, url: str) -> int:
     return gone
 
 
-def _warm(ctx: Context, *, building: bool = False) -> list[Generation]:
+def warm(ctx: Context, *, building: bool = False) -> list[Generation]:
+    """The generations whose indices are kept; with ``building`` also those that are being built."""
     with ctx.store.begin() as conn:
         return generations.with_status(conn, (*generations.WARM, *(("building", "ready") if building else ())))

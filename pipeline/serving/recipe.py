@@ -12,11 +12,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from pipeline.artifacts import content_hash
 from pipeline.artifacts.query_weights import QueryWeights
 from pipeline.artifacts.vectors import DenseVectors, KeptVectors
 from pipeline.context import Context
 from pipeline.errors import ConfigError
+from pipeline.hashing import content_hash
 from pipeline.kept import encode_missing, keep, read_kept
 from pipeline.search import bodies, features, query_models
 from pipeline.store.articles import Article

@@ -7,12 +7,12 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.artifacts import content_hash
 from pipeline.asof import AsOf
 from pipeline.config.synonyms import SynonymsConfig
 from pipeline.context import Context
 from pipeline.encoder.folder import TRANSFORMER_MODULE
 from pipeline.errors import BadInputError, RefusedError
+from pipeline.hashing import content_hash
 from pipeline.progress import Progress, silent
 from pipeline.store import articles, models
 from pipeline.store import synonyms as store

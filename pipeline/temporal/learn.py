@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
 from pipeline import asof
-from pipeline.artifacts import content_hash
 from pipeline.asof import AsOf
 from pipeline.config.temporal import TemporalConfig
 from pipeline.errors import RefusedError, UsageError
+from pipeline.hashing import content_hash
 from pipeline.store import counts as store
 from pipeline.store import statistics
 from pipeline.store.base import settle

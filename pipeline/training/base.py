@@ -17,7 +17,7 @@ from pipeline.config.encoder import EncoderConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.encoder import Encoder, QueryTable
 from pipeline.encoder.dense import DenseEncoder, DenseSettings
-from pipeline.encoder.encoding import QUERY_TOKENS
+from pipeline.encoder.encoding import QUERY_TOKENS, Encoding
 from pipeline.encoder.folder import as_json, check_folder
 from pipeline.encoder.statistics import corpus_statistics
 from pipeline.errors import GaramError
@@ -64,7 +64,7 @@ def build_base(texts: Sequence[str], output: Path, settings: EncoderConfig, prog
     progress("base: vocabulary", 1, 1)
     dense = dense_encoder(settings)
     facts: dict[str, Any] = {"recipe": recipe, "source": settings.source}
-    encoder = Encoder(dense, tokenizer, encoding=settings.encoding, facts=facts)
+    encoder = Encoder(dense, tokenizer, encoding=Encoding.of(settings), facts=facts)
     encoder.set_statistics(corpus_statistics(encoder, ordered))
     encoder.table = token_rows(encoder, progress)
     encoder.save(output, {"card.json": as_json({"kind": "base", **facts, "tokens": len(tokens)})})

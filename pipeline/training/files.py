@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.artifacts import content_hash
 from pipeline.artifacts.vectors import KeptVectors, text_key
 from pipeline.config import Config
-from pipeline.encoder import Encoder
+from pipeline.encoder import Encoder, Encoding
 from pipeline.errors import BadInputError, UsageError
+from pipeline.hashing import content_hash
 from pipeline.kept import encoding_of
 from pipeline.progress import Progress, silent
 from pipeline.training.base import build_base
@@ -47,7 +47,7 @@ def learn_from_articles(
     """
     settings = config.training
     known = encoding_of(base) if base is not None else None
-    encoding = known[1] if known is not None else config.encoder.encoding
+    encoding = known[1] if known is not None else Encoding.of(config.encoder)
     rows = [(article, text) for article in articles if (text := encoding.document_text(article.text))]
     unique = {text: article for article, text in rows}
     if len(unique) < 2:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.artifacts import Artifacts, content_hash
+from pipeline.artifacts import Artifacts
 from pipeline.artifacts.jobs import BaseJob, FineTuningJob, GrowthJob, JobAsOf, NewArticles, TrainingJob, read_job
 from pipeline.artifacts.query_sets import Corpus, QuerySet
 from pipeline.artifacts.vectors import text_key
@@ -17,6 +17,7 @@ from pipeline.asof import AsOf, today
 from pipeline.context import Context
 from pipeline.encoder.encoding import Encoding
 from pipeline.errors import BadInputError, ConfigError
+from pipeline.hashing import content_hash
 from pipeline.kept import LOCK, enter, model_encoding, read_kept
 from pipeline.progress import Progress, silent
 from pipeline.store import articles as article_rows
@@ -45,7 +46,7 @@ def make_base_job(ctx: Context, as_of: AsOf | None = None) -> str:
 
 def _put_newest_texts(ctx: Context, as_of: AsOf) -> str:
     """The corpus of the newest texts of an as-of, which a base's vocabulary is built from."""
-    text_of = ctx.config.encoder.encoding.document_text
+    text_of = Encoding.of(ctx.config.encoder).document_text
     with ctx.store.begin() as conn:
         texts = {text_key(text): text for a in article_rows.read(conn, as_of) if (text := text_of(a.text))}
     if not texts:

@@ -23,6 +23,7 @@ from pipeline.artifacts.vectors import DenseVectors, text_key
 from pipeline.cli import app
 from pipeline.config import load
 from pipeline.context import Context
+from pipeline.encoder import Encoding
 from pipeline.encoder.encoding import cut
 from pipeline.errors import UsageError
 from pipeline.kept import keep, read_kept
@@ -151,7 +152,7 @@ def test_what_is_frozen_with_its_words_is_named_and_can_be_erased(ctx: Context, 
 def test_the_command_says_what_is_left_of_a_removed_article(ctx: Context, tmp_path: Path) -> None:
     told = items()
     news.import_archive(ctx, archive(tmp_path / "a.jsonl", told))
-    text = ctx.config.encoder.encoding.document_text(normalise.clean_body(told[0].text))
+    text = Encoding.of(ctx.config.encoder).document_text(normalise.clean_body(told[0].text))
     with ctx.artifacts.scratch() as folder:  # what a base model is built from names texts by their content
         Corpus([text_key(text)], [text]).write(folder / "texts")
         base = ctx.artifacts.put(folder / "texts", "corpus")

@@ -38,7 +38,6 @@ def test_plain_text_search_after_a_restart(
         found = serving.search(world.ctx, "코로나19 속보")
         assert found.generation == generation
         assert [(hit.rank, hit.url, hit.score) for hit in found.hits] == before
-        world.ctx.cluster.wait_ready(60)
         world.article(3)
         assert serving.index_new_articles(world.ctx) == 1
         world.agree()

@@ -26,7 +26,7 @@ from pipeline.encoder import (
 from pipeline.encoder.dense import DenseSettings
 from pipeline.encoder.encoding import QUERY_TOKENS, cut
 from pipeline.encoder.folder import TRANSFORMER_MODULE
-from pipeline.encoder.statistics import CorpusStatistics
+from pipeline.encoder.lexical import CorpusStatistics
 from pipeline.encoder.vocabulary import Vocabulary
 from pipeline.encoder.windows import windows
 from pipeline.errors import BadInputError, CorruptArtifactError

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import content_hash, file_sha256
+from pipeline.artifacts import file_sha256
 from pipeline.artifacts.training_set import TrainingSet
 from pipeline.config.training import FineTuningConfig
 from pipeline.errors import BadInputError
+from pipeline.hashing import content_hash
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.artifacts import content_hash, file_sha256
+from pipeline.artifacts import file_sha256
 from pipeline.config.training import FineTuningConfig
 from pipeline.encoder import Encoder
 from pipeline.encoder import folder as files
 from pipeline.encoder.statistics import corpus_statistics
 from pipeline.encoder.vocabulary import MANIFEST
 from pipeline.errors import ConfigError
+from pipeline.hashing import content_hash
 from pipeline.progress import Progress, silent
 from pipeline.training import plots
 from pipeline.training.finetune import checkpoint, collapse, data, losses

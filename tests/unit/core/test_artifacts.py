@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts import Artifacts, content_hash
+from pipeline.artifacts import Artifacts
 from pipeline.errors import BadInputError, CorruptArtifactError, UsageError
+from pipeline.hashing import content_hash
 
 
 @pytest.fixture
