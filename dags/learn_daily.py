@@ -28,13 +28,13 @@ def learn_daily() -> None:
     @task.branch
     def start() -> str | None:
         """Build a base model first where there is none; end the run where there is no news to learn from."""
-        from pipeline import loop
+        from pipeline import daily
 
         with garam() as ctx:
-            if not loop.has_news(ctx, run_day()):
+            if not daily.has_news(ctx, run_day()):
                 print(f"There is no article up to {run_day()} that is recent enough: nothing is learned. Add feeds.")
                 return None
-            return "write_base_job" if loop.base(ctx) is None else "count_articles"
+            return "write_base_job" if daily.base(ctx) is None else "count_articles"
 
     @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     def count_articles() -> dict[str, int]:
@@ -55,10 +55,10 @@ def learn_daily() -> None:
     @task
     def publish_query_weights(statistics_id: int) -> bool:
         """Make the day's query weights, and serve them if their gate accepts them."""
-        from pipeline import loop, temporal
+        from pipeline import daily, temporal
 
         with garam() as ctx:
-            return loop.publish_weights(ctx, temporal.make_query_weights(ctx, statistics_id))
+            return daily.publish_weights(ctx, temporal.make_query_weights(ctx, statistics_id))
 
     @task
     def discover_synonyms(settled: dict[str, str]) -> int:

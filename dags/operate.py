@@ -133,10 +133,10 @@ def operate() -> None:
     @task
     def forget() -> dict[str, Any]:
         """Remove an article everywhere; the result lists the artifacts that still contain its words."""
-        from pipeline import loop
+        from pipeline import daily
 
         with garam() as ctx:
-            report = loop.forget(ctx, _required("url"), reason=get_current_context()["params"]["reason"])
+            report = daily.forget(ctx, _required("url"), reason=get_current_context()["params"]["reason"])
             return dataclasses.asdict(report)
 
     @task

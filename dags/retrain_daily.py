@@ -47,10 +47,10 @@ def retrain_daily() -> None:
     @task.branch
     def start() -> str | None:
         """Learn the day again first, where the form says so; end the run where there is no news to learn from."""
-        from pipeline import loop
+        from pipeline import daily
 
         with garam() as ctx:
-            if not loop.has_news(ctx, run_day()):
+            if not daily.has_news(ctx, run_day()):
                 print(f"There is no article up to {run_day()} that is recent enough: nothing is trained. Add feeds.")
                 return None
         return "learn_again" if get_current_context()["params"]["learn_again"] else "wait_for_learning"
@@ -72,7 +72,7 @@ def retrain_daily() -> None:
 
         A run by hand waits for every run of learn_daily, too: it may be the one that corrects what is there.
         """
-        from pipeline import loop
+        from pipeline import daily
 
         context = get_current_context()
         if context["dag_run"].run_type == "manual":
@@ -81,7 +81,7 @@ def retrain_daily() -> None:
                 print(f"{running} runs of learn_daily are not done yet.")
                 return PokeReturnValue(is_done=False)
         with garam() as ctx:
-            return PokeReturnValue(is_done=loop.is_learned(ctx, run_day()))
+            return PokeReturnValue(is_done=daily.is_learned(ctx, run_day()))
 
     @task
     def build_training_set(settled: dict[str, str]) -> int:
@@ -126,20 +126,20 @@ def retrain_daily() -> None:
     @task
     def decide(evaluation_id: int) -> int:
         """The gate's verdict; every rule with its numbers is in the log."""
-        from pipeline import evaluation, loop
+        from pipeline import daily, evaluation
 
         with garam() as ctx:
             decision_id = evaluation.decide(ctx, evaluation_id)
-            print(loop.explain(ctx, decision_id))
+            print(daily.explain(ctx, decision_id))
             return decision_id
 
     @task.branch
     def route(decision_id: int) -> str | None:
         """Deploy, wait for an approval first, or end the run here."""
-        from pipeline import loop
+        from pipeline import daily
 
         with garam() as ctx:
-            return {"deploy": "deploy", "ask": "ask_for_approval"}.get(loop.next_step(ctx, decision_id))
+            return {"deploy": "deploy", "ask": "ask_for_approval"}.get(daily.next_step(ctx, decision_id))
 
     approval = DeploymentApproval(
         task_id="ask_for_approval",
@@ -150,13 +150,13 @@ def retrain_daily() -> None:
     @task.short_circuit(ignore_downstream_trigger_rules=True)
     def record_approval(decision_id: int, response: dict[str, Any]) -> bool:
         """Record who approved or refused, or that nobody responded in time; a refusal ends the run, which is green."""
-        from pipeline import loop
+        from pipeline import daily
 
         approved = response["chosen_options"] == [APPROVE]
         user = response.get("responded_by_user")  # None: nobody responded, and the default was taken
         by = user["name"] if user else "timeout"
         with garam() as ctx:
-            loop.approve(ctx, decision_id, by=by, approved=approved)
+            daily.approve(ctx, decision_id, by=by, approved=approved)
             hours = ctx.config.gate.approval_hours
         print(f"Deployment {'approved' if approved else 'refused'} by {by}.")
         if user is None:

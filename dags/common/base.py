@@ -14,10 +14,10 @@ from common.garam import garam, gpu_queue, logged
 @task
 def write_base_job(action: str) -> str:
     """The job of building, growing or fine-tuning the base."""
-    from pipeline import loop
+    from pipeline import daily
 
     with garam() as ctx:
-        return loop.write_base_job(ctx, action, logged())
+        return daily.write_base_job(ctx, action, logged())
 
 
 @task(**gpu_queue(), execution_timeout=dt.timedelta(hours=12))
@@ -32,10 +32,10 @@ def run_base_job(job: str) -> dict[str, Any]:
 @task
 def register_base(job: str, result: dict[str, Any], first: bool = False) -> int:
     """Register the base model in the store; as the ``first``, unless another run has registered one meanwhile."""
-    from pipeline import loop, training
+    from pipeline import daily, training
 
     with garam() as ctx:
-        if first and (base := loop.base(ctx)) is not None:
+        if first and (base := daily.base(ctx)) is not None:
             print(f"Base model {base} is registered already: this one is left out.")
             return base
         return training.register(ctx, job, training.JobResult(**result))

@@ -76,10 +76,10 @@ def run_day() -> dt.date:
 @task
 def settle() -> dict[str, str]:
     """Fix the run's as-of: all later tasks read the same articles and counts, also when they are retried."""
-    from pipeline import loop
+    from pipeline import daily
 
     with garam() as ctx:
-        settled = loop.settle(ctx, run_day())
+        settled = daily.settle(ctx, run_day())
         return {"day": settled.day.isoformat(), "known_by": settled.known_by.isoformat()}
 
 

@@ -23,7 +23,7 @@ from pipeline.errors import UsageError
 from pipeline.progress import shown
 
 if TYPE_CHECKING:
-    from pipeline.loop import Learned
+    from pipeline.daily import Learned
     from pipeline.store.statistics import Trend
     from pipeline.temporal import ExplainedWeights
 
@@ -40,7 +40,7 @@ def base(
     grow: Annotated[bool, typer.Option("--grow", help="give trending words that it cuts into pieces tokens")] = False,
 ) -> None:
     """Build the base (vocabulary and dense encoder) from the articles known now, unless it is there."""
-    from pipeline import loop
+    from pipeline import daily
     from pipeline.store import models
 
     ctx = opened(context)
@@ -48,7 +48,7 @@ def base(
         raise UsageError("name one of --fine-tune and --grow: each makes a base of its own")
     action = "fine_tune" if fine_tune else "grow_base" if grow else "build_base"
     with shown() as progress:
-        number = loop.build_base(ctx, action, progress)
+        number = daily.build_base(ctx, action, progress)
     with ctx.store.begin() as conn:
         card = models.get(conn, number).card
     typer.echo(f"base {number}: " + ", ".join(f"{name} {card[name]}" for name in ("source", "tokens") if name in card))
@@ -58,10 +58,10 @@ def base(
 
 def learn(context: typer.Context, day: Day, known_by: Instant = None, as_json: Json = False) -> None:
     """Counts, statistics, query weights and synonyms of a day; bit-identical for the same day and time."""
-    from pipeline import loop
+    from pipeline import daily
 
     with shown() as progress:
-        learned = loop.learn(opened(context), day, known_by, progress)
+        learned = daily.learn(opened(context), day, known_by, progress)
     said = _exact(learned)
     print_json(said) if as_json else print_facts(said)
 
@@ -201,13 +201,13 @@ def dataset(
     as_json: Json = False,
 ) -> None:
     """Build a day's training set and the query sets that will judge what is trained on it."""
+    from pipeline import daily
     from pipeline import dataset as stage
-    from pipeline import loop
     from pipeline.store import datasets
 
     ctx = opened(context)
     with shown() as progress:
-        training_set_id = stage.build(ctx, loop.settle(ctx, day, known_by), progress=progress)
+        training_set_id = stage.build(ctx, daily.settle(ctx, day, known_by), progress=progress)
     with ctx.store.begin() as conn:
         row = datasets.training_set(conn, training_set_id)
     if output is not None:
@@ -225,10 +225,10 @@ def retrain(
     as_json: Json = False,
 ) -> None:
     """Train a day's model here, judge it and, if it is better, deploy it (what the DAG does on the GPU worker)."""
-    from pipeline import loop
+    from pipeline import daily
 
     with shown() as progress:
-        done = loop.retrain(opened(context), day, progress, deploy=deploy)
+        done = daily.retrain(opened(context), day, progress, deploy=deploy)
     print_json(done) if as_json else print_facts(done)
 
 

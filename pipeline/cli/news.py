@@ -137,9 +137,9 @@ def forget(
     as_json: Json = False,
 ) -> None:
     """Remove an article for good: from the store, raw answers, future counts and training, and every warm index."""
-    from pipeline import loop
+    from pipeline import daily
 
-    done = loop.forget(opened(context), url, reason, erase=erase)
+    done = daily.forget(opened(context), url, reason, erase=erase)
     if as_json:
         print_json(done)
         return

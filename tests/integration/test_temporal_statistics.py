@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline import loop
+from pipeline import daily
 from pipeline.asof import AsOf
 from pipeline.cli import app
 from pipeline.config import Config
@@ -444,7 +444,7 @@ def test_an_analyser_that_was_taken_back_is_read_again(context, monkeypatch: pyt
 
 def test_learn_says_its_time_to_the_last_digit(database: str, monkeypatch: pytest.MonkeyPatch):
     known = dt.datetime(2026, 2, 2, 1, 2, 3, 456789, dt.UTC)
-    monkeypatch.setattr(loop, "learn", lambda *_: loop.Learned(DAY, known, 1, 2, True, 3, 4))
+    monkeypatch.setattr(daily, "learn", lambda *_: daily.Learned(DAY, known, 1, 2, True, 3, 4))
     monkeypatch.setenv("GARAM_DATABASE_URL", database)
     for more in ([], ["--json"]):
         result = CliRunner().invoke(app, ["learn", "--day", DAY.isoformat(), *more], catch_exceptions=False)

@@ -1,4 +1,4 @@
-"""The day's work in order: what the DAGs do task by task, done in one call by the command line.
+"""The steps of the day, in order: what the DAGs run task by task, and the command line in one call.
 
 No logic of its own: each line is a stage's entry point, and ids are all that passes between them.
 """
