@@ -61,10 +61,10 @@ def crawl_news() -> None:
         from pipeline import news
 
         with garam() as ctx:
-            silent = [one.sentence() for one in news.silent_outlets(ctx)]
+            silent = [news.silence(one) for one in news.silent_outlets(ctx)]
             for sentence in silent:
                 logging.getLogger("garam.outlets").warning(sentence)
-            new = [one.sentence() for one in news.newly_silent(ctx)]
+            new = [news.silence(one) for one in news.newly_silent(ctx)]
         if new:
             raise AirflowFailException("; ".join(new))
         return silent

@@ -10,7 +10,6 @@ from pipeline import promotion, temporal
 from pipeline.asof import SEOUL, today
 from pipeline.context import Context
 from pipeline.store import evaluations, generations, models
-from pipeline.store import feeds as feed_rows
 from pipeline.store import statistics as statistics_rows
 from pipeline.store import synonyms as synonym_rows
 
@@ -68,7 +67,7 @@ def feeds(ctx: Context) -> dict[str, Any]:
     from pipeline import news
 
     return {
-        "feeds": [_seoul(dataclasses.asdict(one) | {"condition": feed_rows.condition(one)}) for one in news.feeds(ctx)],
+        "feeds": [_seoul(dataclasses.asdict(one) | {"condition": news.condition(one)}) for one in news.feeds(ctx)],
         "silent": [
             {
                 "outlet": one.outlet,

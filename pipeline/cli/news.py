@@ -35,24 +35,23 @@ feeds_app = typer.Typer(help="List the feeds with how their polls went; add, dis
 def list_feeds(context: typer.Context, as_json: Json = False) -> None:
     """List the feeds with how their polls went; add, disable and enable them."""
     from pipeline import news
-    from pipeline.store.feeds import condition
 
     if context.invoked_subcommand is not None:
         return
     ctx = opened(context)
     states = news.feeds(ctx)
     if as_json:
-        print_json([{**plain(s), "condition": condition(s)} for s in states])
+        print_json([{**plain(s), "condition": news.condition(s)} for s in states])
         return
     rows = [
-        (s.outlet, s.category, s.url, condition(s), round(s.interval_s / 60), s.last_ok_at, s.last_new_at, s.articles,
-         s.error or (s.item_errors[0]["error"] if s.item_errors else ""))
+        (s.outlet, s.category, s.url, news.condition(s), round(s.interval_s / 60), s.last_ok_at, s.last_new_at,
+         s.articles, s.error or (s.item_errors[0]["error"] if s.item_errors else ""))
         for s in states
     ]  # fmt: skip
     headers = ["outlet", "category", "url", "state", "minutes", "last ok", "last new", "articles", "last error"]
     print_table(headers, rows)
     for silent in news.silent_outlets(ctx):
-        typer.echo(silent.sentence())
+        typer.echo(news.silence(silent))
 
 
 @feeds_app.command()

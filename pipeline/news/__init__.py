@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import UsageError
+from pipeline.news.feed_health import condition, silence
 from pipeline.news.reports import CrawlReport, ForgetReport, ImportReport, RederiveReport
 from pipeline.progress import Progress, silent
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from pipeline.store.feeds import FeedState, PollLine, SilentOutlet
 
 __all__ = [
-    "CrawlReport", "ForgetReport", "ImportReport", "RederiveReport", "add_feed", "add_feeds", "address", "crawl",
-    "feeds", "forget", "import_archive", "load_korean_news_with_dates", "newly_silent", "polls_since", "rederive",
-    "set_feed", "silent_outlets",
+    "CrawlReport", "ForgetReport", "ImportReport", "RederiveReport", "add_feed", "add_feeds", "address", "condition",
+    "crawl", "feeds", "forget", "import_archive", "load_korean_news_with_dates", "newly_silent", "polls_since",
+    "rederive", "set_feed", "silence", "silent_outlets",
 ]  # fmt: skip
 
 

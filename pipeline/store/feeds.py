@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
-from pipeline.asof import SEOUL
 from pipeline.store.base import Store, lock_key
 from pipeline.store.schema import article_feeds, feed_moves, feeds, payloads, polls
 
@@ -69,22 +68,6 @@ class FeedState:
     new: int
     error: str | None
     item_errors: Any
-
-
-def condition(state: FeedState) -> str:
-    """How a feed does, in a word: disabled, waiting (never polled), quarantined, failing, doubtful or ok.
-
-    Doubtful: it answers, and something in its last answer could not be used.
-    """
-    if not state.enabled:
-        return "disabled"
-    if state.status is None:
-        return "waiting"
-    if state.quarantined_until is not None and state.failures:
-        return "quarantined"
-    if state.failures:
-        return "failing"
-    return "doubtful" if state.error or state.item_errors else "ok"
 
 
 def add(conn: Connection, rows: Iterable[tuple[str, str, str]]) -> list[int]:
@@ -164,16 +147,6 @@ class SilentOutlet:
     outlet: str
     last_new_at: dt.datetime | None  # None: never
     usual_gap: dt.timedelta | None  # 19 of 20 gaps between its new articles are shorter; None: not known yet
-
-    def sentence(self) -> str:
-        """It in a sentence."""
-        if self.last_new_at is None:
-            return f"{self.outlet} has never brought an article: check its feeds, or disable them"
-        since = self.last_new_at.astimezone(SEOUL).strftime("%Y-%m-%d %H:%M")
-        usual = ""
-        if self.usual_gap is not None:
-            usual = f", and it usually takes at most {self.usual_gap.total_seconds() / 3600:.1f} hours"
-        return f"{self.outlet} has brought nothing new since {since}{usual}: check its feeds, or disable them"
 
 
 def silent_outlets(conn: Connection, now: dt.datetime, least: dt.timedelta) -> list[SilentOutlet]:

@@ -278,8 +278,8 @@ def test_an_outlet_is_silent_when_it_is_so_for_longer_than_it_usually_is(ctx: Co
     poll(ctx, busy, now, 0)
     silent = news.silent_outlets(ctx)
     assert [one.outlet for one in silent] == ["busy", "dead"], "a week is usual for the weekly, a day for nobody else"
-    assert "usually takes at most 5.0 hours" in silent[0].sentence()
-    assert "never" in silent[1].sentence()
+    assert "usually takes at most 5.0 hours" in news.silence(silent[0])
+    assert "never" in news.silence(silent[1])
     assert [one.outlet for one in news.newly_silent(ctx)] == ["busy", "dead"]
     assert news.newly_silent(ctx) == [], "told once"
     poll(ctx, busy, now - 29 * HOUR, 1)
