@@ -18,9 +18,9 @@ from pipeline.news.entries import NotTaken, entry
 from pipeline.news.parse import Item
 from pipeline.news.reports import ImportReport
 from pipeline.news.sources import Source, open_source
+from pipeline.news.stories import StoryRule
 from pipeline.progress import Progress, silent
 from pipeline.store.news import Entry, advance_import, start_import, write
-from pipeline.store.stories import Likeness
 
 BATCH = 500  # articles of one transaction
 
@@ -89,11 +89,10 @@ def import_archive(
             }
             return ImportReport(opened.name, **totals, seconds=time.monotonic() - started)
         totals |= state.report
-        config = ctx.config.news
-        likeness = Likeness(config.duplicate_similarity, dt.timedelta(days=config.duplicate_days))
+        rule = StoryRule.of(ctx.config.news)
         for batch, last in _batches(ctx, opened, state.position, since, until, known_by == "first_seen"):
             with ctx.store.begin() as conn:
-                written = write(conn, batch.entries, source="archive", likeness=likeness, known_by=stamp)
+                written = write(conn, batch.entries, source="archive", join=rule.join, known_by=stamp)
                 totals["rows"] += batch.rows
                 totals["errors"] += batch.errors
                 totals["new"] += written.new

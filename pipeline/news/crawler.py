@@ -22,10 +22,10 @@ from pipeline.news.fetch import Fetcher
 from pipeline.news.polling import Poll, Poller, changes
 from pipeline.news.readers import Readers
 from pipeline.news.reports import CrawlReport
+from pipeline.news.stories import StoryRule
 from pipeline.progress import Progress, silent
 from pipeline.store import feeds as store_feeds
 from pipeline.store.news import Written, write
-from pipeline.store.stories import Likeness
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class _Crawl:
     def __init__(self, ctx: Context, regardless: bool, progress: Progress) -> None:
         self.ctx, self.config = ctx, ctx.config.news
         self.regardless, self.progress = regardless, progress
-        self.likeness = Likeness(self.config.duplicate_similarity, dt.timedelta(days=self.config.duplicate_days))
+        self.rule = StoryRule.of(self.config)
         self.counts = dict.fromkeys(("feeds", "new", "updated", "duplicates", "errors"), 0)
         self.done = 0
         self.away_since: float | None = None
@@ -207,7 +207,7 @@ class _Crawl:
         with self.ctx.store.begin() as conn:
             written = Written()
             if poll.entries:
-                written = write(conn, poll.entries, source="feed", likeness=self.likeness, feed_id=feed.id)
+                written = write(conn, poll.entries, source="feed", join=self.rule.join, feed_id=feed.id)
             kept = None
             # What was removed for good must not stay in an answer either.
             if poll.payload and self.config.payload_days and not written.removed:

@@ -11,12 +11,12 @@ from pipeline.news.crawler import run
 from pipeline.news.readers import Readers
 from pipeline.news.reading import FeedJob
 from pipeline.news.reports import RederiveReport
+from pipeline.news.stories import StoryRule
 from pipeline.progress import Progress, silent
 from pipeline.store import feeds as store_feeds
 from pipeline.store import news as store_news
 from pipeline.store.feeds import KeptAnswer
 from pipeline.store.news import Entry
-from pipeline.store.stories import Likeness
 
 BATCH = 200  # articles of one transaction
 
@@ -89,7 +89,7 @@ class _Rederive:
         return known and self.config.full_text and len(entry.text) < self.config.full_text_below
 
     def _write(self) -> tuple[int, int]:
-        likeness = Likeness(self.config.duplicate_similarity, dt.timedelta(days=self.config.duplicate_days))
+        rule = StoryRule.of(self.config)
         by_feed: dict[int, list[Entry]] = {}
         for entry, feed_id in self.different.values():
             by_feed.setdefault(feed_id, []).append(entry)
@@ -98,7 +98,7 @@ class _Rederive:
             for start in range(0, len(entries), BATCH):
                 with self.ctx.store.begin() as conn:
                     written = store_news.write(
-                        conn, entries[start : start + BATCH], source="feed", likeness=likeness, feed_id=feed_id,
+                        conn, entries[start : start + BATCH], source="feed", join=rule.join, feed_id=feed_id,
                         cuts=True,
                     )  # fmt: skip
                 new, updated = new + written.new, updated + written.updated

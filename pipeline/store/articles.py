@@ -29,7 +29,7 @@ class Article:
     outlet: str
     category: str
     version: int
-    story_id: int  # the article that it retells (`pipeline.store.stories`), its own id when it retells none
+    story_id: int  # the article that it retells (`pipeline.news.stories`), its own id when it retells none
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Articles as they are taken in: identity, versions, removals, imports. Near-duplicates: `pipeline.store.stories`.
+"""Articles as they are taken in: identity, versions, removals, imports. Stories are in `pipeline.store.stories`.
 
 One writer at a time (an advisory lock for the transaction), so two crawls and an import give what one after the other
 would have given, and ``first_seen_at`` grows with ``id``. Feeds and polls are in ``pipeline.store.feeds``.
@@ -7,7 +7,7 @@ would have given, and ``first_seen_at`` grows with ``id``. Feeds and polls are i
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +53,10 @@ class Entry:
     seen_at: dt.datetime | None = None  # when it was known, if not now
 
 
+# The stories that new articles (by id) join; those that begin one are left out (`pipeline.news.stories`).
+JoinStories = Callable[[Connection, Mapping[int, Entry]], Mapping[int, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What became of a batch: each entry is counted in exactly one of these."""
@@ -68,7 +72,7 @@ def write(
     entries: Sequence[Entry],
     *,
     source: str,
-    likeness: stories.Likeness,
+    join: JoinStories,
     feed_id: int | None = None,
     known_by: dt.datetime | None = None,
     cuts: bool = False,
@@ -78,7 +82,8 @@ def write(
     Identity is the url. Known content (of any version), a shorter cut of it, and an empty text in place of one are
     duplicates; other content is a new version, which never changes the day. What was removed is never taken again.
     With ``cuts`` a shorter cut is a version too: it is known to be what the article's own rules make of it now.
-    ``source`` is ``feed`` or ``archive``. Entries are stamped with their ``seen_at``, else ``known_by``, else now.
+    ``source`` is ``feed`` or ``archive``; ``join`` decides the stories of new articles. Entries are
+    stamped with their ``seen_at``, else ``known_by``, else now.
     """
     if not entries:
         return Written()
@@ -93,8 +98,10 @@ def write(
 
     ids = {url: one.id for url, one in held.items()} | _insert(conn, fresh, now, source)
     _add_versions(conn, changed, now)
-    stories.rewrite(conn, {one.id: e for one, e in changed})
-    stories.join(conn, {ids[e.url]: e for e in fresh}, likeness)
+    stories.reindex(conn, {one.id: e.bands for one, e in changed})
+    new = {ids[e.url]: e for e in fresh}
+    joined = join(conn, new)
+    stories.assign(conn, joined, {id_: e.bands for id_, e in new.items() if id_ not in joined})
     if feed_id is not None and (links := [(ids[u], e) for u, e in batch.items() if u in ids and u not in gone]):
         rows = [{"article_id": i, "feed_id": feed_id, "guid": e.guid, "seen_at": now} for i, e in links]
         conn.execute(insert(article_feeds).on_conflict_do_nothing(), rows)

@@ -112,7 +112,7 @@ def agreement(first: bytes, second: bytes) -> float:
 def stories(articles: Sequence[tuple[str, str, dt.datetime]], *, similarity: float, within: dt.timedelta) -> list[int]:
     """The story of each article (title, text, published at): the position of its first telling, which may be itself.
 
-    The rule of the service (`pipeline.store.stories`) over a whole list in its order: an article joins the most
+    The rule of the service (`pipeline.news.stories`) over a whole list in its order: an article joins the most
     similar earlier first telling with a Jaccard similarity of at least ``similarity``, published less than ``within``
     apart, else it begins a story. Nothing ever joins a retelling, so similarity cannot creep along a chain of texts.
     """

@@ -16,9 +16,9 @@ from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.news.entries import entry
 from pipeline.news.parse import Item
+from pipeline.news.stories import StoryRule
 from pipeline.store import articles, models, statistics
 from pipeline.store.news import write
-from pipeline.store.stories import Likeness
 from pipeline.temporal import count_articles, learn_statistics
 from tests.temporal_data import open_context
 from tests.tiny import WORDS, tiny_encoder
@@ -34,7 +34,7 @@ SMALL = Config.model_validate(
     }
 )  # fmt: skip
 KNOWN = [word for word in WORDS.split() if not word.startswith("##") and len(word) > 1]
-LEAST = Likeness(SMALL.news.duplicate_similarity, dt.timedelta(days=SMALL.news.duplicate_days))
+RULE = StoryRule.of(SMALL.news)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def take(ctx: Context, *items: Item) -> list[int]:
     now = dt.datetime.now(dt.UTC)
     made = [entry(one, now=now, archive=True) for one in items]
     with ctx.store.begin() as conn:
-        write(conn, made, source="archive", likeness=LEAST)
+        write(conn, made, source="archive", join=RULE.join)
         query = sa.text("SELECT id FROM articles WHERE url = :u")
         return [conn.execute(query, {"u": one.url}).scalar_one() for one in made]
 
