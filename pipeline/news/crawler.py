@@ -20,8 +20,8 @@ from pipeline.errors import DatabaseAwayError, GaramError, UsageError
 from pipeline.news import urls
 from pipeline.news.fetch import Fetcher
 from pipeline.news.polling import Poll, Poller, changes
-from pipeline.news.readers import Readers
 from pipeline.news.reports import CrawlReport
+from pipeline.news.sandbox import Sandbox
 from pipeline.news.stories import StoryRule
 from pipeline.progress import Progress, silent
 from pipeline.store import feeds as store_feeds
@@ -143,8 +143,8 @@ class _Crawl:
         self.locks = store_feeds.FeedLocks(self.ctx.store)
         queue = deque(_hosts_in_turn(waiting))
         try:
-            async with Fetcher(self.config) as fetcher, Readers(self.config) as readers:
-                self.poller = Poller(self.config, self.ctx.store, fetcher, readers)
+            async with Fetcher(self.config) as fetcher, Sandbox(self.config) as sandbox:
+                self.poller = Poller(self.config, self.ctx.store, fetcher, sandbox)
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self.config.concurrency, len(waiting))):
                         group.create_task(self._worker(queue, len(waiting)))

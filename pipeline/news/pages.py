@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from pipeline.config.news import NewsConfig
 from pipeline.errors import GaramError
+from pipeline.news.extraction import PageJob
 from pipeline.news.fetch import Fetcher
-from pipeline.news.readers import Readers
-from pipeline.news.reading import PageJob
+from pipeline.news.sandbox import Sandbox
 from pipeline.store import Store
 from pipeline.store.news import Entry, known_texts
 from pipeline.text import duplicates
@@ -20,12 +20,12 @@ MOST_BYTES = 3_000_000  # bytes of a page
 
 
 async def fill(
-    fetcher: Fetcher, readers: Readers, allowed: Callable[[str], Awaitable[None]], config: NewsConfig, store: Store,
+    fetcher: Fetcher, sandbox: Sandbox, allowed: Callable[[str], Awaitable[None]], config: NewsConfig, store: Store,
     entries: Sequence[Entry],
 ) -> list[Entry]:  # fmt: skip
     """The entries, those new and short ones with the text of their page where robots.txt lets us have it.
 
-    A page that cannot be had leaves the feed's text: it is retried with no later poll, as the article is known then.
+    After a failed fetch the text of the feed stays. No later poll retries it, because the article is known then.
     A known article keeps the longer text that its page gave: the feed's line, which comes again and again, is no
     correction of it.
     """
@@ -42,9 +42,9 @@ async def fill(
                 page = await fetcher.get(entry.url, {"Accept": "text/html"}, max_bytes=MOST_BYTES, allowed=allowed)
                 kind = page.headers.get("content-type", "text/html").lower()
                 if page.status == 200 and "html" in kind:
-                    entry = _with_text(entry, await readers.page(PageJob(kind), page.body))
+                    entry = _with_text(entry, await sandbox.page(PageJob(kind), page.body))
             except GaramError:
-                pass  # the feed's own text is the answer then
+                pass  # the text of the feed stays
         filled.append(entry)
     return filled
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from pipeline.config.news import NewsConfig
 from pipeline.errors import BadInputError, DatabaseAwayError, GaramError, UnavailableError
 from pipeline.news import robots, schedule, urls
+from pipeline.news.extraction import FeedJob
 from pipeline.news.fetch import Answer, Fetcher
-from pipeline.news.readers import Readers
-from pipeline.news.reading import FeedJob
+from pipeline.news.sandbox import Sandbox
 from pipeline.store import Store
 from pipeline.store.feeds import Feed
 from pipeline.store.news import Entry, Written
@@ -62,8 +62,8 @@ class Poll:
 class Poller:
     """Asks feeds for one crawl: robots.txt once for each site, and no more of a host that wants to be left alone."""
 
-    def __init__(self, config: NewsConfig, store: Store, fetcher: Fetcher, readers: Readers) -> None:
-        self.config, self.store, self.fetcher, self.readers = config, store, fetcher, readers
+    def __init__(self, config: NewsConfig, store: Store, fetcher: Fetcher, sandbox: Sandbox) -> None:
+        self.config, self.store, self.fetcher, self.sandbox = config, store, fetcher, sandbox
         self._robots: dict[str, asyncio.Task[robots.Robots]] = {}
         self._left_alone: dict[str, dt.datetime] = {}
 
@@ -101,7 +101,7 @@ class Poller:
         except GaramError as error:
             poll.status, poll.error = "error", str(error)[:500]
         except Exception as error:  # a bug of ours on one feed's input must not stop the others
-            poll.status, poll.error = "error", f"reading it failed ({type(error).__name__}: {str(error)[:200]})"
+            poll.status, poll.error = "error", f"parsing it failed ({type(error).__name__}: {str(error)[:200]})"
         return poll
 
     async def _ask(self, feed: Feed) -> Answer:
@@ -149,18 +149,18 @@ class Poller:
             answer.url, _answered_at(answer), poll.content_type, feed.outlet, feed.category,
             feed.clock == "gmt_is_seoul", tuple(self.config.languages),
         )  # fmt: skip
-        reading = await self.readers.feed(job, answer.body)
-        poll.items, poll.ttl_s, poll.entries = reading.items, reading.ttl_s, reading.entries
+        parsed = await self.sandbox.feed(job, answer.body)
+        poll.items, poll.ttl_s, poll.entries = parsed.items, parsed.ttl_s, parsed.entries
         poll.validators = {"etag": _header(answer, "etag"), "last_modified": _header(answer, "last-modified")}
-        poll.bad_items = reading.bad_items
-        poll.item_errors = [{"item": item, "error": error} for item, error in reading.notes]
-        poll.error = reading.warning or None
-        poll.clock = "gmt_is_seoul" if reading.gmt_is_seoul else ""
+        poll.bad_items = parsed.bad_items
+        poll.item_errors = [{"item": item, "error": error} for item, error in parsed.notes]
+        poll.error = parsed.warning or None
+        poll.clock = "gmt_is_seoul" if parsed.gmt_is_seoul else ""
 
     async def _fill(self, poll: Poll) -> None:
         from pipeline.news.pages import fill
 
-        poll.entries = await fill(self.fetcher, self.readers, self._allowed, self.config, self.store, poll.entries)
+        poll.entries = await fill(self.fetcher, self.sandbox, self._allowed, self.config, self.store, poll.entries)
 
 
 def _host(url: str) -> str:

@@ -8,9 +8,9 @@ import datetime as dt
 from pipeline.context import Context
 from pipeline.errors import BadInputError
 from pipeline.news.crawler import run
-from pipeline.news.readers import Readers
-from pipeline.news.reading import FeedJob
+from pipeline.news.extraction import FeedJob
 from pipeline.news.reports import RederiveReport
+from pipeline.news.sandbox import Sandbox
 from pipeline.news.stories import StoryRule
 from pipeline.progress import Progress, silent
 from pipeline.store import feeds as store_feeds
@@ -44,12 +44,12 @@ class _Rederive:
         with self.ctx.store.begin() as conn:
             total = store_feeds.count_answers(conn, self.since)
         after = 0
-        async with Readers(self.config) as readers:
+        async with Sandbox(self.config) as sandbox:
             while True:
                 answers = await asyncio.to_thread(self._answers, after)
                 if not answers:
                     break
-                read = await asyncio.gather(*(self._read(readers, answer) for answer in answers))
+                read = await asyncio.gather(*(self._read(sandbox, answer) for answer in answers))
                 for answer, entries in zip(answers, read, strict=True):
                     await asyncio.to_thread(self._compare, answer, entries)
                 after = answers[-1].poll_id
@@ -62,13 +62,13 @@ class _Rederive:
         with self.ctx.store.begin() as conn:
             return store_feeds.answers(conn, self.since, after=after, limit=self.config.read_processes)
 
-    async def _read(self, readers: Readers, answer: KeptAnswer) -> list[Entry]:
+    async def _read(self, sandbox: Sandbox, answer: KeptAnswer) -> list[Entry]:
         job = FeedJob(
             answer.feed_url, answer.got_at, answer.content_type, answer.outlet, answer.category,
             answer.clock == "gmt_is_seoul", tuple(self.config.languages),
         )  # fmt: skip
         try:
-            return (await readers.feed(job, answer.body)).entries
+            return (await sandbox.feed(job, answer.body)).entries
         except BadInputError:
             self.errors += 1
             return []

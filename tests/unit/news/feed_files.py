@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.asof import SEOUL
 from pipeline.errors import BadInputError
-from pipeline.news.reading import FeedJob, read_feed
+from pipeline.news.extraction import FeedJob, read_feed
 from tests.unit.news.feed_cases import CASES
 
 FOLDER = Path(__file__).resolve().parents[2] / "feeds"

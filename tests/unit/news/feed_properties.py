@@ -10,8 +10,8 @@ import zlib
 from pipeline.asof import day_of
 from pipeline.errors import BadInputError
 from pipeline.news import dates
-from pipeline.news.reader import Reply
-from pipeline.news.reading import MOST_NOTES, FeedJob, Reading, read_feed
+from pipeline.news.extraction import MOST_NOTES, FeedJob, ParsedFeed, read_feed
+from pipeline.news.sandbox_process import Reply
 from pipeline.news.urls import canonical
 
 NOW = dt.datetime(2026, 2, 14, 9, 0, tzinfo=dt.UTC)
@@ -21,7 +21,7 @@ _SCRIPT = re.compile(r"<script[^<>]*>", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[\x21-\x7e]+")
 
 
-def check(data: bytes, content_type: str = "") -> Reading | None:
+def check(data: bytes, content_type: str = "") -> ParsedFeed | None:
     """Read a payload and assert what must hold of any; None when it is refused, as BadInputError allows."""
     job = FeedJob("https://news.garam.example/rss.xml", NOW, content_type)
     refused = ""

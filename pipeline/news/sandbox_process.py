@@ -1,6 +1,6 @@
-"""One reading process: jobs come in on its standard input, answers leave on its standard output, both as JSON.
+"""One parser process: jobs arrive on standard input, responses leave on standard output, both as JSON.
 
-It is started by `pipeline.news.readers`, limits itself before it sees anything from outside, and ends with its input.
+It is started by `pipeline.news.sandbox`, limits itself before it sees anything from outside, and ends with its input.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import IO
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pipeline.errors import BadInputError
-from pipeline.news.reading import FeedJob, PageJob, Reading, read_feed, read_page
+from pipeline.news.extraction import FeedJob, PageJob, ParsedFeed, read_feed, read_page
 
-SIZE = struct.Struct(">Q")  # each part (a job's head, its body, an answer) goes behind its length
+SIZE = struct.Struct(">Q")  # each part (a job's head, its body, a response) follows its length
 
 
 class Limits(BaseModel):
@@ -35,7 +35,7 @@ class Reply(BaseModel):
     """What became of a job: at most one of these is set."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-    feed: Reading | None = None
+    feed: ParsedFeed | None = None
     page: str | None = None
     refused: str = ""  # the sentence of a BadInputError
     failed: str = ""  # a bug of ours
@@ -45,21 +45,21 @@ JOB: TypeAdapter[FeedJob | PageJob] = TypeAdapter(FeedJob | PageJob)
 
 
 def main() -> None:
-    """Answer jobs until there are no more."""
+    """Respond to jobs until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent decides
-    jobs, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not get between the answers
+    jobs, responses = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not get between the responses
     limits = Limits.model_validate_json(_part(jobs))
     _part(jobs)
     epoch = dt.datetime.fromtimestamp(0, dt.UTC)
-    read_feed(FeedJob("https://garam.invalid/", epoch), b"<rss version='2.0'/>")  # loads what reading takes
+    read_feed(FeedJob("https://garam.invalid/", epoch), b"<rss version='2.0'/>")  # imports the parsers
     _limit_memory(limits)
-    _answer(answers, Reply())
+    _respond(responses, Reply())
     with contextlib.suppress(EOFError):
         while True:
             job, body = JOB.validate_json(_part(jobs)), _part(jobs)
             _limit_time(limits)
-            _answer(answers, _work(job, body, limits))
+            _respond(responses, _work(job, body, limits))
             del body
 
 
@@ -71,7 +71,7 @@ def _work(job: FeedJob | PageJob, body: bytes, limits: Limits) -> Reply:
     except BadInputError as error:
         return Reply(refused=str(error))
     except MemoryError:
-        return Reply(refused=f"reading it takes more than {limits.memory_mb} MB of memory (news.read_memory_mb)")
+        return Reply(refused=f"parsing it takes more than {limits.memory_mb} MB of memory (news.read_memory_mb)")
     except Exception as error:
         return Reply(failed=f"{type(error).__name__}: {str(error)[:200]}")
 
@@ -109,7 +109,7 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
     return data
 
 
-def _answer(file: IO[bytes], reply: Reply) -> None:
+def _respond(file: IO[bytes], reply: Reply) -> None:
     data = reply.model_dump_json().encode()
     file.write(SIZE.pack(len(data)) + data)
     file.flush()

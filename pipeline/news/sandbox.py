@@ -1,9 +1,9 @@
-"""Reading what strangers send, in processes of their own.
+"""Processes that parse feeds and pages, with limits.
 
-A feed or page made to break its reader can spin for hours or fill the memory, and a search in C holds every thread of
-the process that runs it. So answers are read in child processes with a limit of processor time and of memory: one that
-goes beyond is gone, its feed gets a sentence, and the next answer gets a fresh process. The children have no secrets
-in their environment, cannot write files, and answer in JSON, which is checked: nothing they say is run.
+A malicious feed or page can keep its parser busy for hours or fill the memory, and a search in C holds every thread of
+its process. So responses are parsed in child processes with limits of processor time and memory. A process that
+exceeds one is killed, its feed gets an error, and the next response gets a new process. The children have no secrets in
+their environment and cannot write files. They reply in JSON, which is validated and never executed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pydantic import ValidationError
 import pipeline
 from pipeline.config.news import NewsConfig
 from pipeline.errors import BadInputError, UnavailableError
-from pipeline.news.reader import JOB, SIZE, Limits, Reply
-from pipeline.news.reading import FeedJob, PageJob, Reading
+from pipeline.news.extraction import FeedJob, PageJob, ParsedFeed
+from pipeline.news.sandbox_process import JOB, SIZE, Limits, Reply
 
 _STARTS_WITHIN_S = 120.0
 _LONGEST_REPLY = 500_000_000  # bytes
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
-class Readers:
-    """At most ``news.read_processes`` of them, started when they are needed; use it as an async context manager."""
+class Sandbox:
+    """At most ``news.read_processes`` parser processes, started when needed; an async context manager."""
 
     def __init__(self, config: NewsConfig) -> None:
         self.config = config
@@ -38,7 +38,7 @@ class Readers:
         self._idle: list[asyncio.subprocess.Process] = []
         self._all: set[asyncio.subprocess.Process] = set()
 
-    async def __aenter__(self) -> Readers:
+    async def __aenter__(self) -> Sandbox:
         return self
 
     async def __aexit__(
@@ -46,18 +46,18 @@ class Readers:
     ) -> None:
         await asyncio.gather(*(self._end(process) for process in list(self._all)))
 
-    async def feed(self, job: FeedJob, body: bytes) -> Reading:
-        """`pipeline.news.reading.read_feed`; BadInputError also when it goes beyond the limits."""
+    async def feed(self, job: FeedJob, body: bytes) -> ParsedFeed:
+        """`pipeline.news.extraction.read_feed`; BadInputError also when it goes beyond the limits."""
         reply = await self._read(job, body)
         if reply.feed is None:
-            raise UnavailableError("the reading process gave no answer to what it was asked")
+            raise UnavailableError("the parser process sent no response to its job")
         return reply.feed
 
     async def page(self, job: PageJob, body: bytes) -> str:
-        """`pipeline.news.reading.read_page`; BadInputError also when it goes beyond the limits."""
+        """`pipeline.news.extraction.read_page`; BadInputError also when it goes beyond the limits."""
         reply = await self._read(job, body)
         if reply.page is None:
-            raise UnavailableError("the reading process gave no answer to what it was asked")
+            raise UnavailableError("the parser process sent no response to its job")
         return reply.page
 
     async def _read(self, job: FeedJob | PageJob, body: bytes) -> Reply:
@@ -70,18 +70,18 @@ class Readers:
                 reply = Reply.model_validate_json(data)
             except TimeoutError as error:
                 await self._end(process)
-                raise BadInputError("reading it came to no end and was stopped") from error
+                raise BadInputError("parsing it did not end and was stopped") from error
             except (EOFError, OSError) as error:
                 raise BadInputError(self._why_dead(await self._end(process))) from error
             except ValidationError as error:
                 await self._end(process)
-                raise UnavailableError("the reading process gave an answer that cannot be read") from error
+                raise UnavailableError("the parser process sent an invalid response") from error
             except BaseException:
                 await self._end(process)
                 raise
             self._idle.append(process)
         if reply.failed:
-            raise BadInputError(f"reading it failed ({reply.failed})")  # a bug of ours, met by this answer alone
+            raise BadInputError(f"parsing it failed ({reply.failed})")  # a bug of ours, which fails this response alone
         if reply.refused:
             raise BadInputError(reply.refused)
         return reply
@@ -96,7 +96,7 @@ class Readers:
         paths = [str(Path(pipeline.__path__[0]).parent), os.environ.get("PYTHONPATH", "")]
         environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OPENBLAS_NUM_THREADS": "1"}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "pipeline.news.reader", env=environment, stdin=asyncio.subprocess.PIPE,
+            sys.executable, "-P", "-m", "pipeline.news.sandbox_process", env=environment, stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         self._all.add(process)
@@ -106,7 +106,7 @@ class Readers:
                 await _exchange(process, limits.model_dump_json().encode(), b"")
         except (EOFError, OSError, TimeoutError) as error:
             status = await self._end(process)
-            raise UnavailableError(f"the process that reads answers does not start (status {status})") from error
+            raise UnavailableError(f"the parser process does not start (status {status})") from error
         except BaseException:
             await self._end(process)
             raise
@@ -127,12 +127,12 @@ class Readers:
     def _why_dead(self, status: int) -> str:
         if status == -signal.SIGXCPU:
             return (
-                f"reading it took more than {self.config.read_cpu_s:g} s of processor time (news.read_cpu_s) "
+                f"parsing it took more than {self.config.read_cpu_s:g} s of processor time (news.read_cpu_s) "
                 "and was stopped"
             )
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         return (
-            f"the process that read it died ({how}): "
+            f"the process that parsed it died ({how}): "
             f"it may want more than {self.config.read_memory_mb} MB of memory (news.read_memory_mb)"
         )
 
@@ -146,5 +146,5 @@ async def _exchange(process: asyncio.subprocess.Process, head: bytes, body: byte
     await process.stdin.drain()
     (size,) = SIZE.unpack(await process.stdout.readexactly(SIZE.size))
     if size > _LONGEST_REPLY:
-        raise EOFError(f"an answer of {size} bytes")
+        raise EOFError(f"a response of {size} bytes")
     return await process.stdout.readexactly(size)

@@ -1,6 +1,6 @@
-"""Bytes of an answer made into what is stored.
+"""The bytes of a response to entries of the store, or to the text of a page.
 
-Pure functions, which `pipeline.news.readers` runs in processes of their own.
+Pure functions, which `pipeline.news.sandbox` runs in its processes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ MOST_NOTES = 20  # items in error that are named
 
 @dataclass(frozen=True, slots=True)
 class FeedJob:
-    """A feed's answer, without its body, and what the feed list says of it."""
+    """A feed's response without its body, and the attributes of the feed."""
 
     url: str
-    now: dt.datetime  # when the answer was made: nothing in it can be younger
+    now: dt.datetime  # when the response was made: no article in it can be newer
     content_type: str = ""
     outlet: str = ""
     category: str = ""
-    gmt_is_seoul: bool = False  # what earlier answers of the feed have shown
+    gmt_is_seoul: bool = False  # found in earlier responses of the feed
     languages: tuple[str, ...] = ()  # empty: all
 
 
@@ -40,8 +40,8 @@ class PageJob:
 
 
 @dataclass(slots=True)
-class Reading:
-    """What a feed's answer holds."""
+class ParsedFeed:
+    """The content of a feed's response."""
 
     items: int = 0  # of any kind, those in error too
     ttl_s: float = 0.0
@@ -52,35 +52,35 @@ class Reading:
     entries: list[Entry] = field(default_factory=list)
 
 
-def read_feed(job: FeedJob, body: bytes) -> Reading:
-    """The articles of a feed's answer; BadInputError says what came instead of a feed."""
+def read_feed(job: FeedJob, body: bytes) -> ParsedFeed:
+    """Parse a feed's response; BadInputError says what it is instead of a feed."""
     feed = parse(body, url=job.url, content_type=job.content_type)
-    reading = Reading(len(feed.items) + len(feed.errors), feed.ttl_s, clean_title(feed.warning))
+    parsed = ParsedFeed(len(feed.items) + len(feed.errors), feed.ttl_s, clean_title(feed.warning))
     for place, sentence in feed.errors:
-        _note(reading, place, sentence)
+        _note(parsed, place, sentence)
     said = [found for item in feed.items if (found := dates.read(item.published_raw))]
-    reading.gmt_is_seoul = job.gmt_is_seoul or dates.seoul_labelled_gmt(said, job.now)
+    parsed.gmt_is_seoul = job.gmt_is_seoul or dates.seoul_labelled_gmt(said, job.now)
     for item in feed.items:
-        _take(reading, item, job)
-    return reading
+        _take(parsed, item, job)
+    return parsed
 
 
-def _take(reading: Reading, item: Item, job: FeedJob) -> None:
+def _take(parsed: ParsedFeed, item: Item, job: FeedJob) -> None:
     try:
         made = entry(
-            item, now=job.now, outlet=job.outlet, category=job.category, gmt_is_seoul=reading.gmt_is_seoul,
+            item, now=job.now, outlet=job.outlet, category=job.category, gmt_is_seoul=parsed.gmt_is_seoul,
             languages=job.languages,
         )  # fmt: skip
     except ValueError as error:
-        _note(reading, item.url or item.title, str(error), bad=not isinstance(error, NotTaken))
+        _note(parsed, item.url or item.title, str(error), bad=not isinstance(error, NotTaken))
     else:
-        reading.entries.append(made)
+        parsed.entries.append(made)
 
 
-def _note(reading: Reading, place: str, sentence: str, *, bad: bool = True) -> None:
-    reading.bad_items += bad
-    if len(reading.notes) < MOST_NOTES:
-        reading.notes.append((clean_title(place)[:200] or "an item", clean_title(sentence)[:300]))
+def _note(parsed: ParsedFeed, place: str, sentence: str, *, bad: bool = True) -> None:
+    parsed.bad_items += bad
+    if len(parsed.notes) < MOST_NOTES:
+        parsed.notes.append((clean_title(place)[:200] or "an item", clean_title(sentence)[:300]))
 
 
 def read_page(job: PageJob, body: bytes) -> str:
