@@ -1,6 +1,10 @@
 """When an article was published: what its source said, what was decided, and by which rule.
 
 Feeds lie about dates: none, no zone, Seoul's time labelled GMT, the future, years ago.
+
+Why not a library: of the 33 written dates in the tests, dateparser (strict, ko and en) reads 26, at 4.9 ms each instead
+of 0.06, and takes "어제" for a date; it misses "20260203150405", "입력 2026.02.03", "밤 12:05", 24:00, "+09" and
+"[Asia/Seoul]". dateutil reads 17: nothing in Korean, it reverses the offset of "GMT+09:00" and ignores EST.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""One address for one article: the canonical url that is its identity."""
+"""One address for one article: the canonical url that is its identity.
+
+Why not courlan: of the 14 forms of one address in the tests it brings 5 into one form (it keeps http, fragments, mobile
+and AMP hosts and pages, AMP caches, passwords, a trailing dot), turns "a b.kr" into "ab.kr" instead of refusing it, and
+leaves host names in Unicode. It is as fast as ours.
+"""
 
 from __future__ import annotations
 
