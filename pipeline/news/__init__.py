@@ -66,7 +66,7 @@ def load_korean_news_with_dates(
 
 
 def forget(ctx: Context, url: str, *, reason: str = "", text_keys: Collection[str] = ()) -> ForgetReport:
-    """Delete the article of an address, its text in kept answers too, and never take it again.
+    """Delete the article of an address, its text in kept responses too, and never take it again.
 
     Any form of the address will do (mobile, AMP, with tracking). ``text_keys`` are hashes of its texts, by which
     artifacts that hold them are found later. UsageError when it is no address.
@@ -84,7 +84,7 @@ def address(url: str) -> str:
 
 
 def rederive(ctx: Context, *, since: dt.datetime | None = None, progress: Progress = silent) -> RederiveReport:
-    """Read the kept raw answers by today's rules and take in what is different (`pipeline.news.rederiving`)."""
+    """Read the kept raw responses by today's rules and take in what is different (`pipeline.news.rederiving`)."""
     from pipeline.news.rederiving import rederive as work
 
     return work(ctx, since=since, progress=progress)

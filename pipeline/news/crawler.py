@@ -83,7 +83,7 @@ def crawl(
     their next poll would be. A feed that fails is recorded and stops no other. A feed that another crawl is polling
     is left to it.
 
-    What is promised: an article that stands in an answer whose poll is recorded as ok is in the store, once. A poll,
+    What is promised: an article that stands in a response whose poll is recorded as ok is in the store, once. A poll,
     its articles and the feed's new state are one transaction, so after ``kill -9`` of the crawl, of the database or of
     a feed's server the next crawl goes on from there. What a feed showed only while nobody could get it is lost.
 
@@ -209,7 +209,7 @@ class _Crawl:
             if poll.entries:
                 written = write(conn, poll.entries, source="feed", join=self.rule.join, feed_id=feed.id)
             kept = None
-            # What was removed for good must not stay in an answer either.
+            # What was removed for good must not stay in a response either.
             if poll.payload and self.config.payload_days and not written.removed:
                 kept = store_feeds.keep_payload(conn, poll.payload, poll.content_type)
             if poll.moved_to and not store_feeds.move(conn, feed, poll.moved_to):

@@ -165,7 +165,7 @@ def _said(parts: dict[str, str | None], zone: str, tzinfo: dt.tzinfo | None) -> 
 def seoul_labelled_gmt(said: list[Said], now: dt.datetime) -> bool:
     """Whether a feed writes Seoul's time and calls it GMT, as many Korean ones do.
 
-    Then its newest items lie up to nine hours ahead of ``now`` (the answer's own time), and none would if they were
+    Then its newest items lie up to nine hours ahead of ``now`` (the response's own time), and none would if they were
     read as Seoul's. One such item alone is more likely an announcement or a slip in a feed that says the truth: it is
     taken as of now, and what is found of a feed holds for good.
     """
@@ -185,7 +185,7 @@ def decide(
 
     Args:
         raw: what the source said, empty when nothing.
-        now: when the answer was given; nothing can have been published later.
+        now: when the response was given; nothing can have been published later.
         gmt_is_seoul: what `seoul_labelled_gmt` found for the feed.
         url_day: the day in the article's address, used when nothing was said.
         earliest: the year before which a date is taken for a software's default.

@@ -42,7 +42,7 @@ class ForbiddenAddressError(GaramError):
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """What a server said. ``body`` is unpacked; ``url`` is where it came from in the end."""
 
     url: str
@@ -61,7 +61,7 @@ class _Host:
 
 
 class _Budget:
-    """Seconds that the servers of one answer may take in all; waiting for a host's turn takes nothing of it."""
+    """Seconds that the servers of one response may take in all; waiting for a host's turn takes nothing of it."""
 
     def __init__(self, seconds: float) -> None:
         self.left = seconds
@@ -106,7 +106,7 @@ class Fetcher:
 
     async def get(
         self, url: str, headers: Mapping[str, str] | None = None, *, max_bytes: int | None = None, allowed: Any = None
-    ) -> Answer:
+    ) -> Response:
         """GET with redirects, within the limits of the configuration.
 
         ``allowed`` is an async callable of an address, asked before each redirect is followed (robots.txt); it raises
@@ -116,9 +116,9 @@ class Fetcher:
         try:
             return await self._follow(url, dict(headers or {}), max_bytes or self.config.max_bytes, allowed)
         except TimeoutError as error:
-            raise UnavailableError(f"no whole answer within {self.config.total_timeout_s:g} s") from error
+            raise UnavailableError(f"no whole response within {self.config.total_timeout_s:g} s") from error
 
-    async def _follow(self, url: str, headers: dict[str, str], max_bytes: int, allowed: Any) -> Answer:
+    async def _follow(self, url: str, headers: dict[str, str], max_bytes: int, allowed: Any) -> Response:
         seen: list[str] = []
         permanent, first = True, url
         budget = _Budget(self.config.total_timeout_s)
@@ -128,12 +128,12 @@ class Fetcher:
             seen.append(url)
             if len(seen) > self.config.max_redirects + 1:
                 raise BadInputError(f"it redirects more than {self.config.max_redirects} times")
-            answer = await self._one(url, headers, max_bytes, budget)
-            location = answer.headers.get("location", "")
-            if answer.status not in _REDIRECTS or not location:
-                answer.moved_to = url if permanent and url != first else ""
-                return answer
-            permanent = permanent and answer.status in {301, 308}
+            response = await self._one(url, headers, max_bytes, budget)
+            location = response.headers.get("location", "")
+            if response.status not in _REDIRECTS or not location:
+                response.moved_to = url if permanent and url != first else ""
+                return response
+            permanent = permanent and response.status in {301, 308}
             try:
                 url = urljoin(url, location)
                 urlsplit(url).port  # noqa: B018 - a bad port raises
@@ -142,7 +142,7 @@ class Fetcher:
             if allowed is not None:
                 await allowed(url)
 
-    async def _one(self, url: str, headers: dict[str, str], max_bytes: int, budget: _Budget) -> Answer:
+    async def _one(self, url: str, headers: dict[str, str], max_bytes: int, budget: _Budget) -> Response:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ForbiddenAddressError(f"only http and https are fetched, not {url[:200]!r}")
@@ -173,7 +173,7 @@ class Fetcher:
         except (httpx.InvalidURL, UnicodeError, ValueError) as error:
             raise BadInputError(f"{url[:200]!r} cannot be asked for ({_why(error)})") from error
         named_headers = {k.lower(): v for k, v in response.headers.items()}
-        return Answer(url, response.status_code, named_headers, body, loopback=address.is_loopback)
+        return Response(url, response.status_code, named_headers, body, loopback=address.is_loopback)
 
     @contextlib.asynccontextmanager
     async def _turn(self, host: str, address: Address) -> AsyncIterator[None]:
@@ -224,7 +224,7 @@ async def _read(response: httpx.Response, max_bytes: int) -> bytes:
     """The body, unpacked no further than ``max_bytes``: a decompression bomb stops there."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
-        raise BadInputError(f"its answer is packed as {coding[:40]!r}, which was not asked for")
+        raise BadInputError(f"its response is packed as {coding[:40]!r}, which was not asked for")
     packed = coding not in {"", "identity"}
     unpack: Any = zlib.decompressobj(47 if coding != "deflate" else 15) if packed else None
     pieces, size, raw_size = [], 0, 0
@@ -236,13 +236,13 @@ async def _read(response: httpx.Response, max_bytes: int) -> bytes:
             try:
                 chunk = unpack.decompress(chunk, max_bytes - size + 1)
             except zlib.error as error:
-                raise BadInputError(f"its packed answer is damaged ({error})") from error
+                raise BadInputError(f"its packed response is damaged ({error})") from error
         pieces.append(chunk)
         size += len(chunk)
         if size > max_bytes or raw_size > max_bytes:
-            raise BadInputError(f"its answer is larger than {max_bytes:,} bytes (news.max_bytes)")
+            raise BadInputError(f"its response is larger than {max_bytes:,} bytes (news.max_bytes)")
     if packed and raw_size and not unpack.eof:
-        raise UnavailableError("its packed answer was cut off")
+        raise UnavailableError("its packed response was cut off")
     return b"".join(pieces)
 
 

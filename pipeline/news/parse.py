@@ -56,11 +56,11 @@ def parse(data: bytes, *, url: str = "", content_type: str = "") -> Feed:
     """
     data = unpacked(data)
     if len(data) > MOST_UNPACKED:
-        raise BadInputError(f"the answer is a packed file of more than {MOST_UNPACKED:,} bytes")
+        raise BadInputError(f"the response is a packed file of more than {MOST_UNPACKED:,} bytes")
     text = decode(data, content_type)
     stripped = text.lstrip("\ufeff \t\r\n")
     if not stripped:
-        raise BadInputError("the answer is empty")
+        raise BadInputError("the response is empty")
     try:
         if stripped[0] in "{[":
             return _json_feed(stripped, url)
@@ -126,9 +126,9 @@ def _json_feed(text: str, url: str) -> Feed:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise BadInputError(f"the answer looks like JSON and is not ({str(error)[:120]})") from error
+        raise BadInputError(f"the response looks like JSON and is not ({str(error)[:120]})") from error
     if not isinstance(value, dict) or not isinstance(value.get("items"), list):
-        raise BadInputError("the answer is JSON without a list of items, so no JSON Feed")
+        raise BadInputError("the response is JSON without a list of items, so no JSON Feed")
     feed = Feed(_line(value.get("title")), "jsonfeed")
     site = urls.absolute(str(value.get("home_page_url") or ""), url) or url
     for entry in value["items"][:MOST_ITEMS]:
@@ -237,9 +237,9 @@ def _wanted_interval(channel: Any) -> float:
 def _what_it_is(text: str) -> str:
     head = text[:3000].lower()
     if "<opml" in head:
-        return "the answer is a list of feeds (OPML), not a feed: add the feeds that it names"
+        return "the response is a list of feeds (OPML), not a feed: add the feeds that it names"
     if "<html" in head or "<!doctype html" in head or "<body" in head:
-        return "the answer is an HTML page, not a feed: its address has moved or wants a person"
+        return "the response is an HTML page, not a feed: its address has moved or wants a person"
     if "<" not in head:
-        return "the answer is plain text, not a feed"
-    return "the answer is no RSS, Atom, JSON Feed or news sitemap"
+        return "the response is plain text, not a feed"
+    return "the response is no RSS, Atom, JSON Feed or news sitemap"

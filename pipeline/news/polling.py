@@ -1,4 +1,4 @@
-"""Asking one feed, politely, and what its answer changes about when it is asked again."""
+"""Asking one feed, politely, and what its response changes about when it is asked again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.config.news import NewsConfig
 from pipeline.errors import BadInputError, DatabaseAwayError, GaramError, UnavailableError
 from pipeline.news import robots, schedule, urls
 from pipeline.news.extraction import FeedJob
-from pipeline.news.fetch import Answer, Fetcher
+from pipeline.news.fetch import Fetcher, Response
 from pipeline.news.sandbox import Sandbox
 from pipeline.store import Store
 from pipeline.store.feeds import Feed
@@ -77,25 +77,25 @@ class Poller:
             poll.error = f"its host asked not to be asked before {until:%Y-%m-%d %H:%M:%S} UTC (Retry-After)"
             return poll
         try:
-            answer = await self._ask(feed)
-            poll.http_status, poll.size = answer.status, len(answer.body)
-            if answer.status == 304:
+            response = await self._ask(feed)
+            poll.http_status, poll.size = response.status, len(response.body)
+            if response.status == 304:
                 poll.status = "not_modified"
-            elif answer.status == _GONE:
+            elif response.status == _GONE:
                 poll.gone = True
                 raise BadInputError("it is gone for good (HTTP status 410) and is not asked for any more")
-            elif answer.status != 200:
-                poll.not_before = schedule.retry_after(answer.headers.get("retry-after"), now)
-                if poll.not_before and answer.status in _WAIT_STATUS:
+            elif response.status != 200:
+                poll.not_before = schedule.retry_after(response.headers.get("retry-after"), now)
+                if poll.not_before and response.status in _WAIT_STATUS:
                     self._left_alone[host] = min(poll.not_before, now + schedule.LONGEST_WAIT)
-                raise UnavailableError(f"the server answers with HTTP status {answer.status}")
+                raise UnavailableError(f"the server responds with HTTP status {response.status}")
             else:
-                poll.payload, poll.content_type = answer.body, answer.headers.get("content-type", "")
-                await self._read(feed, answer, poll)
+                poll.payload, poll.content_type = response.body, response.headers.get("content-type", "")
+                await self._read(feed, response, poll)
                 if self.config.full_text:
                     await self._fill(poll)
-            # Only an answer that could be read: a site that sends everybody to its front page has moved nothing.
-            poll.moved_to = urls.absolute(answer.moved_to, "") if answer.moved_to else ""
+            # Only a response that could be read: a site that sends everybody to its front page has moved nothing.
+            poll.moved_to = urls.absolute(response.moved_to, "") if response.moved_to else ""
         except DatabaseAwayError:
             raise
         except GaramError as error:
@@ -104,7 +104,7 @@ class Poller:
             poll.status, poll.error = "error", f"parsing it failed ({type(error).__name__}: {str(error)[:200]})"
         return poll
 
-    async def _ask(self, feed: Feed) -> Answer:
+    async def _ask(self, feed: Feed) -> Response:
         await self._allowed(feed.url)
         headers = {"Accept": _ACCEPT}
         if feed.etag:
@@ -131,27 +131,27 @@ class Poller:
     async def _rules(self, origin: str) -> robots.Robots:
         """A site's rules by RFC 9309, 2.3.1: none where there is no robots.txt, everything forbidden where it fails."""
         try:
-            answer = await self.fetcher.get(f"{origin}/robots.txt", max_bytes=self.config.max_bytes)
+            response = await self.fetcher.get(f"{origin}/robots.txt", max_bytes=self.config.max_bytes)
         except UnavailableError as error:
             return robots.Robots(unavailable=str(error))
         except BadInputError:
             return robots.Robots()  # too large or damaged: as if there were none
-        if answer.status >= 500 or answer.status == 429:
-            return robots.Robots(unavailable=f"HTTP status {answer.status}")
-        if answer.status != 200:
+        if response.status >= 500 or response.status == 429:
+            return robots.Robots(unavailable=f"HTTP status {response.status}")
+        if response.status != 200:
             return robots.Robots()
-        rules = robots.read(answer.body[: robots.LONGEST].decode("utf-8", errors="replace"), self.config.user_agent)
+        rules = robots.read(response.body[: robots.LONGEST].decode("utf-8", errors="replace"), self.config.user_agent)
         self.fetcher.slow_down(origin, rules.delay_s)
         return rules
 
-    async def _read(self, feed: Feed, answer: Answer, poll: Poll) -> None:
+    async def _read(self, feed: Feed, response: Response, poll: Poll) -> None:
         job = FeedJob(
-            answer.url, _answered_at(answer), poll.content_type, feed.outlet, feed.category,
+            response.url, _responded_at(response), poll.content_type, feed.outlet, feed.category,
             feed.clock == "gmt_is_seoul", tuple(self.config.languages),
         )  # fmt: skip
-        parsed = await self.sandbox.feed(job, answer.body)
+        parsed = await self.sandbox.feed(job, response.body)
         poll.items, poll.ttl_s, poll.entries = parsed.items, parsed.ttl_s, parsed.entries
-        poll.validators = {"etag": _header(answer, "etag"), "last_modified": _header(answer, "last-modified")}
+        poll.validators = {"etag": _header(response, "etag"), "last_modified": _header(response, "last-modified")}
         poll.bad_items = parsed.bad_items
         poll.item_errors = [{"item": item, "error": error} for item, error in parsed.notes]
         poll.error = parsed.warning or None
@@ -199,22 +199,22 @@ def changes(config: NewsConfig, feed: Feed, poll: Poll, written: Written) -> dic
     return changed
 
 
-def _header(answer: Answer, name: str) -> str | None:
-    value = answer.headers.get(name, "").strip()
+def _header(response: Response, name: str) -> str | None:
+    value = response.headers.get(name, "").strip()
     return value if value and len(value) <= 500 and value.isprintable() else None
 
 
-def _answered_at(answer: Answer) -> dt.datetime:
-    """When the answer was made: nothing in it can have been published later.
+def _responded_at(response: Response) -> dt.datetime:
+    """When the response was made: nothing in it can have been published later.
 
     A replay server, which is on loopback, says with its clock where the replay is. Any other server's clock is not
     believed: one that is days slow would pull every date of its feed back to itself.
     """
     now = dt.datetime.now(dt.UTC)
-    if not answer.loopback:
+    if not response.loopback:
         return now
     try:
-        said = parsedate_to_datetime(answer.headers.get("date", ""))
+        said = parsedate_to_datetime(response.headers.get("date", ""))
     except (ValueError, TypeError):
         return now
     return min(now, said if said.tzinfo else said.replace(tzinfo=dt.UTC))

@@ -1,4 +1,4 @@
-"""Everything derived, derived again: the kept answers read by today's rules."""
+"""Everything derived, derived again: the kept responses read by today's rules."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pipeline.news.stories import StoryRule
 from pipeline.progress import Progress, silent
 from pipeline.store import feeds as store_feeds
 from pipeline.store import news as store_news
-from pipeline.store.feeds import KeptAnswer
+from pipeline.store.feeds import KeptResponse
 from pipeline.store.news import Entry
 
 BATCH = 200  # articles of one transaction
 
 
 def rederive(ctx: Context, *, since: dt.datetime | None = None, progress: Progress = silent) -> RederiveReport:
-    """Read the kept answers (got at or after ``since``) anew and take in what is different now.
+    """Read the kept responses (got at or after ``since``) anew and take in what is different now.
 
-    An article gets a new version where no answer gives its newest one any more: rules that read or clean have
+    An article gets a new version where no response gives its newest one any more: rules that read or clean have
     changed. Articles that only today's reading finds are new, known from now on. Nothing known is changed or moved:
     earlier as-ofs stay as they were. Run again, it does nothing. Where full texts are fetched, what a feed gives in
     their stead is left alone. Holds what is different in memory until the end.
@@ -36,8 +36,8 @@ def rederive(ctx: Context, *, since: dt.datetime | None = None, progress: Progre
 class _Rederive:
     def __init__(self, ctx: Context, since: dt.datetime | None, progress: Progress) -> None:
         self.ctx, self.config, self.since, self.progress = ctx, ctx.config.news, since, progress
-        self.explained: set[str] = set()  # urls whose newest version an answer still gives
-        self.different: dict[str, tuple[Entry, int]] = {}  # by url: what the newest answers give, and the feed
+        self.explained: set[str] = set()  # urls whose newest version a response still gives
+        self.different: dict[str, tuple[Entry, int]] = {}  # by url: what the newest responses give, and the feed
         self.errors = self.payloads = 0
 
     async def work(self) -> RederiveReport:
@@ -46,34 +46,34 @@ class _Rederive:
         after = 0
         async with Sandbox(self.config) as sandbox:
             while True:
-                answers = await asyncio.to_thread(self._answers, after)
-                if not answers:
+                responses = await asyncio.to_thread(self._responses, after)
+                if not responses:
                     break
-                read = await asyncio.gather(*(self._read(sandbox, answer) for answer in answers))
-                for answer, entries in zip(answers, read, strict=True):
-                    await asyncio.to_thread(self._compare, answer, entries)
-                after = answers[-1].poll_id
-                self.payloads += len(answers)
-                self.progress("answers", self.payloads, total)
+                read = await asyncio.gather(*(self._read(sandbox, response) for response in responses))
+                for response, entries in zip(responses, read, strict=True):
+                    await asyncio.to_thread(self._compare, response, entries)
+                after = responses[-1].poll_id
+                self.payloads += len(responses)
+                self.progress("responses", self.payloads, total)
         new, updated = await asyncio.to_thread(self._write)
         return RederiveReport(self.payloads, new, updated, self.errors)
 
-    def _answers(self, after: int) -> list[KeptAnswer]:
+    def _responses(self, after: int) -> list[KeptResponse]:
         with self.ctx.store.begin() as conn:
-            return store_feeds.answers(conn, self.since, after=after, limit=self.config.read_processes)
+            return store_feeds.responses(conn, self.since, after=after, limit=self.config.read_processes)
 
-    async def _read(self, sandbox: Sandbox, answer: KeptAnswer) -> list[Entry]:
+    async def _read(self, sandbox: Sandbox, response: KeptResponse) -> list[Entry]:
         job = FeedJob(
-            answer.feed_url, answer.got_at, answer.content_type, answer.outlet, answer.category,
-            answer.clock == "gmt_is_seoul", tuple(self.config.languages),
+            response.feed_url, response.got_at, response.content_type, response.outlet, response.category,
+            response.clock == "gmt_is_seoul", tuple(self.config.languages),
         )  # fmt: skip
         try:
-            return (await sandbox.feed(job, answer.body)).entries
+            return (await sandbox.feed(job, response.body)).entries
         except BadInputError:
             self.errors += 1
             return []
 
-    def _compare(self, answer: KeptAnswer, entries: list[Entry]) -> None:
+    def _compare(self, response: KeptResponse, entries: list[Entry]) -> None:
         with self.ctx.store.begin() as conn:
             newest = store_news.newest_contents(conn, [e.url for e in entries])
         for entry in entries:
@@ -83,7 +83,7 @@ class _Rederive:
             elif entry.url not in self.explained and not self._left_alone(entry, entry.url in newest):
                 held = self.different.get(entry.url)
                 if held is None or not store_news.is_cut(entry, held[0].title, held[0].text):
-                    self.different[entry.url] = (entry, answer.feed_id)
+                    self.different[entry.url] = (entry, response.feed_id)
 
     def _left_alone(self, entry: Entry, known: bool) -> bool:
         return known and self.config.full_text and len(entry.text) < self.config.full_text_below

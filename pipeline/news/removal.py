@@ -34,7 +34,7 @@ def forget(ctx: Context, url: str, *, reason: str = "", text_keys: Collection[st
         copies = store_news.copies(conn, ids)
         needles = _needles([name, *store_feeds.guids(conn, ids)])
         after, erased = 0, 0
-    # From here on no poll keeps an answer that has it. Those of earlier polls are looked through a part at a time.
+    # From here on no poll keeps a response that has it. Those of earlier polls are looked through a part at a time.
     while True:
         with ctx.store.begin() as conn:
             some = store_feeds.payloads_of(conn, ids, after=after)
@@ -47,7 +47,7 @@ def forget(ctx: Context, url: str, *, reason: str = "", text_keys: Collection[st
 
 
 def _needles(names: list[str]) -> set[str]:
-    """What of an address stands in an answer however it is written: its longest piece with a digit, or its path."""
+    """What of an address stands in a response however it is written: its longest piece with a digit, or its path."""
     needles = set()
     for name in names:
         plain = unquote(name).split("://", 1)[-1]

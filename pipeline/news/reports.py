@@ -35,7 +35,7 @@ class ForgetReport:
 
     url: str  # canonical
     ids: tuple[int, ...]  # of the article that lost its text: one, or none when it was not known
-    payloads: int  # kept answers that had it, emptied
+    payloads: int  # kept responses that had it, emptied
     copies: tuple[str, ...] = ()  # other articles that tell the same: they stay, and each takes a request of its own
 
     @property
@@ -46,9 +46,9 @@ class ForgetReport:
 
 @dataclass(frozen=True)
 class RederiveReport:
-    """What reading the kept answers anew gave."""
+    """What reading the kept responses anew gave."""
 
     payloads: int
     new: int  # articles that today's reading finds and the one of then did not
-    updated: int  # articles whose newest version no kept answer gives any more
-    errors: int  # answers that cannot be read
+    updated: int  # articles whose newest version no kept response gives any more
+    errors: int  # responses that cannot be read

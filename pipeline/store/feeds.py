@@ -1,4 +1,4 @@
-"""Feeds, their polls, and the raw answers that were got."""
+"""Feeds, their polls, and the raw responses that were fetched."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def polls_since(conn: Connection, since: dt.datetime) -> list[PollLine]:
 
 
 def keep_payload(conn: Connection, body: bytes, content_type: str) -> int:
-    """Keep a raw answer, compressed and once; its id."""
+    """Keep a raw response, compressed and once; its id."""
     sha = hashlib.sha256(body).hexdigest()
     row = insert(payloads).values(
         sha256=sha, content_type=content_type[:200], codec="gzip", body=gzip.compress(body, 6, mtime=0)
@@ -215,14 +215,14 @@ def keep_payload(conn: Connection, body: bytes, content_type: str) -> int:
 
 
 def payload(conn: Connection, payload_id: int) -> bytes:
-    """A kept answer as it was got; empty when a removal request took it."""
+    """A kept response as it was received; empty when a removal request took it."""
     body = conn.scalars(sa.select(payloads.c.body).where(payloads.c.id == payload_id)).one()
     return gzip.decompress(body) if body else b""
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAnswer:
-    """A poll's raw answer with what is known of its feed now."""
+class KeptResponse:
+    """A poll's raw response with what is known of its feed now."""
 
     poll_id: int
     feed_id: int
@@ -247,25 +247,25 @@ def _kept(columns: Sequence[sa.ColumnElement[Any]], since: dt.datetime | None) -
 
 
 def count_answers(conn: Connection, since: dt.datetime | None) -> int:
-    """How many polls have a kept answer."""
+    """How many polls have a kept response."""
     return int(conn.scalar(_kept([sa.func.count()], since)) or 0)
 
 
-def answers(conn: Connection, since: dt.datetime | None, *, after: int, limit: int) -> list[KeptAnswer]:
-    """The next kept answers, oldest poll first, from the one after the poll ``after``."""
+def responses(conn: Connection, since: dt.datetime | None, *, after: int, limit: int) -> list[KeptResponse]:
+    """The next kept responses, oldest poll first, from the one after the poll ``after``."""
     columns = [
         polls.c.id, feeds.c.id, feeds.c.url, feeds.c.outlet, feeds.c.category, feeds.c.clock, polls.c.started_at,
         payloads.c.content_type, payloads.c.body,
     ]  # fmt: skip
     query = _kept(columns, since).where(polls.c.id > after).order_by(polls.c.id).limit(limit)
     return [
-        KeptAnswer(poll_id, feed_id, url, outlet, category, clock, got_at, kind, gzip.decompress(body))
+        KeptResponse(poll_id, feed_id, url, outlet, category, clock, got_at, kind, gzip.decompress(body))
         for poll_id, feed_id, url, outlet, category, clock, got_at, kind, body in conn.execute(query)
     ]
 
 
 def prune_payloads(conn: Connection, before: dt.datetime) -> int:
-    """Delete answers got before then; how many. Their polls stay."""
+    """Delete responses got before then; how many. Their polls stay."""
     old = sa.select(payloads.c.id).where(payloads.c.fetched_at < before).limit(5000).scalar_subquery()
     ids = list(conn.scalars(sa.select(payloads.c.id).where(payloads.c.id.in_(old))))
     conn.execute(sa.update(polls).where(polls.c.payload_id.in_(ids)).values(payload_id=None))
@@ -276,7 +276,7 @@ def prune_payloads(conn: Connection, before: dt.datetime) -> int:
 def payloads_of(
     conn: Connection, article_ids: Sequence[int], *, after: int, limit: int = 100
 ) -> list[tuple[int, str, bytes]]:
-    """The next kept answers (id, content type, body) of these articles' feeds, by id; of all where no feed is known."""
+    """The next kept responses (id, content type, body) of these articles' feeds, by id; without known feeds, of all."""
     query = (
         sa.select(payloads.c.id, payloads.c.content_type, payloads.c.body)
         .where(payloads.c.id > after, sa.func.length(payloads.c.body) > 0)
@@ -291,7 +291,7 @@ def payloads_of(
 
 
 def erase_payloads(conn: Connection, ids: Sequence[int]) -> None:
-    """Empty these kept answers; their polls stay."""
+    """Empty these kept responses; their polls stay."""
     if ids:
         conn.execute(sa.update(payloads).where(payloads.c.id.in_(list(ids))).values(body=b""))
 

@@ -17,7 +17,7 @@ import pytest
 from pipeline.config.news import NewsConfig
 from pipeline.errors import BadInputError, GaramError, UnavailableError
 from pipeline.news import robots, schedule
-from pipeline.news.fetch import Answer, Fetcher, ForbiddenAddressError
+from pipeline.news.fetch import Fetcher, ForbiddenAddressError, Response
 
 OPEN = NewsConfig(allow_loopback=True, max_bytes=100_000, total_timeout_s=3, connect_timeout_s=2)
 CLOSED = NewsConfig(max_bytes=100_000)
@@ -110,8 +110,8 @@ def server() -> Iterator[str]:
     http.shutdown()
 
 
-def get(url: str, config: NewsConfig = OPEN) -> Answer:
-    async def ask() -> Answer:
+def get(url: str, config: NewsConfig = OPEN) -> Response:
+    async def ask() -> Response:
         async with Fetcher(config) as fetcher:
             return await fetcher.get(url)
 
@@ -161,7 +161,7 @@ def test_waiting_for_a_hosts_turn_is_not_held_against_its_server(server: str, mo
     monkeypatch.setattr(ipaddress.IPv4Address, "is_global", property(lambda self: True))
     began = time.monotonic()
 
-    async def all_at_once() -> list[Answer]:
+    async def all_at_once() -> list[Response]:
         async with Fetcher(NewsConfig(host_delay_s=0.3, total_timeout_s=1)) as fetcher:
             return await asyncio.gather(*(fetcher.get(f"http://a.example{server[16:]}/ok") for _ in range(8)))
 
