@@ -178,6 +178,8 @@ def _shared_environment(context: Context, home: Path) -> dict[str, str]:
         "CORE__PLUGINS_FOLDER": str(options.plugins or REPOSITORY / "plugins"),
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__EXECUTION_API_SERVER_URL": f"{url(port)}/execution/",
+        # A machine that sleeps for a while must not end the worker, whose request is then too old.
+        "API_AUTH__JWT_LEEWAY": "3600",
         "SCHEDULER__USE_JOB_SCHEDULE": str(options.schedule),
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "API__PORT": str(port),

@@ -21,7 +21,7 @@ import yaml
 from demo.airflow import Airflow, RunFailedError
 from demo.run import run
 from localstack import stack
-from pipeline import loop, serving
+from pipeline import daily, serving
 from pipeline.context import Context
 from pipeline.encoder import Encoder
 from pipeline.serving.articles import recipe_of
@@ -205,14 +205,14 @@ def test_a_removed_article_is_nowhere(ctx: Context) -> None:
         champion = models.champion(conn)
     assert champion is not None
     hit = serving.search(ctx, "코로나19 마스크").hits[0]
-    told = loop.forget(ctx, hit.url, "requested")
+    told = daily.forget(ctx, hit.url, "requested")
     assert (told.articles, told.indexed > 0) == (1, True)
     assert told.holding, "training sets and corpora have its words still, and say so"
-    erased = loop.forget(ctx, hit.url, erase=True)
+    erased = daily.forget(ctx, hit.url, erase=True)
     assert set(told.holding) == {*erased.erased, *erased.holding}
     assert erased.erased
     assert hit.url not in {one.url for one in serving.search(ctx, hit.title, mode="bm25", size=100).hits}
-    assert loop.forget(ctx, hit.url, erase=True).erased == []
+    assert daily.forget(ctx, hit.url, erase=True).erased == []
 
 
 def warm(ctx: Context) -> list[generations.Generation]:

@@ -27,7 +27,7 @@ from pipeline.store.feeds import FeedState
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "plugins"))
 
-from retraining import feeds_page
+from retraining import rendering
 
 FEED = "<rss version='2.0'><channel>{more}<item><title>{n}번째 기사다</title><link>https://www.garam.example/{n}</link><description>본문 {n}</description></item></channel></rss>"
 
@@ -282,7 +282,7 @@ def test_what_is_wrong_is_seen_by_command_and_in_the_page(ctx: Context, site: Si
     assert {path: state["condition"] for path, state in states.items()} == {
         "/page.xml": "failing", "/bad.xml": "doubtful", "/english.xml": "doubtful", "/well.xml": "ok",
     }  # fmt: skip
-    page = feeds_page.render(overview.feeds(ctx))
+    page = rendering.feeds(overview.feeds(ctx))
     for path, item, sentence in [
         ("/bad.xml", "주소가 없는 기사", "it has no address of its own"),
         ("/english.xml", "https://www.garam.example/en", "its language is en, which news.languages does not name"),
