@@ -38,10 +38,10 @@ lint: venv
 
 # Two at a time: one goes through a whole turn of the service (most of it is waiting) while the other does the rest.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: venv
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit
 
 clean: down
 	rm -rf .state .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
