@@ -32,6 +32,7 @@ GROUP = "garam"
 SETTINGS = {"plugins.ml_commons.allow_registering_model_via_local_file": "true"}
 _MODELS = "/_plugins/_ml/models"
 _READY_S = 120.0
+_ATTEMPTS = 5  # to deploy a query model before it counts as impossible
 
 
 @dataclass(frozen=True)
@@ -204,14 +205,16 @@ def _register(cluster: Cluster, name: str, content: bytes) -> str:
 
 def _deploy(cluster: Cluster, model_id: str) -> None:
     end = time.monotonic() + _READY_S
-    asked = False
+    attempts = 0
     while model_id not in loaded(cluster):
         model = cluster.call("GET", f"{_MODELS}/{model_id}")
         state = model.get("model_state")
-        if state == "DEPLOY_FAILED" and asked:
+        if state == "DEPLOY_FAILED" and attempts >= _ATTEMPTS:
             raise UnavailableError(f"OpenSearch could not deploy query model {model_id}: look at its log")
-        if not asked or (state not in ("DEPLOYING", "DEPLOYED", "PARTIALLY_DEPLOYED")):
-            asked = True
+        if attempts == 0 or (state not in ("DEPLOYING", "DEPLOYED", "PARTIALLY_DEPLOYED")):
+            if attempts:  # a busy node fails now and then, and the state may still be that of the last attempt
+                time.sleep(1.0)
+            attempts += 1
             try:
                 cluster.call("POST", f"{_MODELS}/{model_id}/_deploy", {})
             except ClusterError as error:

@@ -165,7 +165,7 @@ def test_judged_queries_and_their_documents_are_held_out_of_training(ctx, tmp_pa
     assert not {number, by_id, copy} & {p["article_id"] for p in rows["passages"]}
     assert normalised(titled.title) not in {normalised(e["query"]) for e in rows["examples"]}
     assert {number, by_id} <= set(row.recipe["held_out_articles"])
-    learned = Corpus.read(ctx.artifacts.get(described(ctx, make_job(ctx, aware))["new"]["corpus"])).ids
+    learned = Corpus.read(ctx.artifacts.get(described(ctx, make_job(ctx, aware)).new.corpus)).ids
     assert not {str(number), str(by_id)} & set(learned)
 
     (ours / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n1\t5\t1\n", "utf-8")
