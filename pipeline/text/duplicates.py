@@ -11,9 +11,10 @@ import datetime as dt
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,31 +110,94 @@ def agreement(first: bytes, second: bytes) -> float:
     return float(np.mean(np.frombuffer(first, dtype="<u4") == np.frombuffer(second, dtype="<u4")))
 
 
+class Candidate(Protocol):
+    """An article that joins a story or begins one; `pipeline.store.news.Entry` is one."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def published_at(self) -> dt.datetime: ...
+    @property
+    def fingerprint(self) -> bytes | None: ...
+    @property
+    def bands(self) -> Sequence[tuple[int, int]]: ...
+
+
+@dataclass(slots=True)
+class First:
+    """The first article of a story; ``words`` is None while its text was not read, or where it is too short."""
+
+    id: int
+    published_at: dt.datetime
+    fingerprint: bytes
+    words: Telling | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoryRule:
+    """When an article belongs to the story of an earlier one: that of the first article it is most similar to.
+
+    Nothing ever joins a retelling, so similarity cannot creep along a chain of texts.
+    """
+
+    similarity: float  # least Jaccard similarity of their pairs of words
+    within: dt.timedelta  # how far apart they may be published
+
+    def is_close(self, article: Candidate, first: First) -> bool:
+        """Whether the dates and the signatures make it worth comparing the texts."""
+        return (
+            article.fingerprint is not None
+            and abs(article.published_at - first.published_at) <= self.within
+            and agreement(article.fingerprint, first.fingerprint) >= self.similarity - MARGIN
+        )
+
+    def join(self, articles: Mapping[int, Candidate], earlier: Mapping[int, Sequence[First]]) -> dict[int, int]:
+        """The stories that articles (by id) join, in the order of their ids; those that begin a story are not in it.
+
+        ``earlier`` has the first articles of before that are worth comparing with each (`is_close`).
+        """
+        by_band: dict[tuple[int, int], list[First]] = defaultdict(list)  # first articles among these
+        joined: dict[int, int] = {}
+        for id_ in sorted(articles):
+            article = articles[id_]
+            words = telling(article.title, article.text)
+            if words is None or article.fingerprint is None:
+                continue
+            own_bands = article.bands
+            near = {f.id: f for band in own_bands for f in by_band[band] if self.is_close(article, f)}
+            best, story = 0.0, None
+            for first in sorted((*earlier.get(id_, ()), *near.values()), key=lambda first: first.id):
+                alike = likeness(words, first.words) if first.words is not None else 0.0
+                if alike >= self.similarity and alike > best:
+                    best, story = alike, first.id
+            if story is not None:
+                joined[id_] = story
+                continue
+            first = First(id_, article.published_at, article.fingerprint, words)
+            for band in own_bands:
+                by_band[band].append(first)
+        return joined
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    title: str
+    text: str
+    published_at: dt.datetime
+    fingerprint: bytes | None
+
+    @property
+    def bands(self) -> list[tuple[int, int]]:
+        return bands(self.fingerprint) if self.fingerprint is not None else []
+
+
 def stories(articles: Sequence[tuple[str, str, dt.datetime]], *, similarity: float, within: dt.timedelta) -> list[int]:
     """The story of each article (title, text, published at): the position of its first telling, which may be itself.
 
-    The rule of the service (`pipeline.news.stories`) over a whole list in its order: an article joins the most
-    similar earlier first telling with a Jaccard similarity of at least ``similarity``, published less than ``within``
-    apart, else it begins a story. Nothing ever joins a retelling, so similarity cannot creep along a chain of texts.
+    The rule of the service (`StoryRule`) over a whole list in its order.
     """
-    firsts: dict[int, tuple[dt.datetime, bytes, Telling]] = {}
-    by_band: dict[tuple[int, int], list[int]] = defaultdict(list)
-    result = []
-    for position, (title, text, published) in enumerate(articles):
-        mine, fingerprint = telling(title, text), signature(title, text)
-        best, story = 0.0, position
-        if mine is not None and fingerprint is not None:
-            own_bands = bands(fingerprint)
-            for first in sorted({first for band in own_bands for first in by_band[band]}):
-                when, other, told = firsts[first]
-                if abs(published - when) > within or agreement(fingerprint, other) < similarity - MARGIN:
-                    continue
-                alike = likeness(mine, told)
-                if alike >= similarity and alike > best:
-                    best, story = alike, first
-            if story == position:
-                firsts[position] = (published, fingerprint, mine)
-                for band in own_bands:
-                    by_band[band].append(position)
-        result.append(story)
-    return result
+    listed = {i: _Listed(title, text, when, signature(title, text)) for i, (title, text, when) in enumerate(articles)}
+    joined = StoryRule(similarity, within).join(listed, {})
+    return [joined.get(i, i) for i in listed]
