@@ -11,7 +11,7 @@ import datetime as dt
 from airflow.sdk import CronPartitionTimetable, TriggerRule, dag, task
 
 from common.base import register_base, run_base_job, write_base_job
-from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, logged, run_day, settle
+from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, has_news, logged, settle
 
 
 @dag(
@@ -31,8 +31,7 @@ def learn_daily() -> None:
         from pipeline import daily
 
         with garam() as ctx:
-            if not daily.has_news(ctx, run_day()):
-                print(f"There is no article up to {run_day()} that is recent enough: nothing is learned. Add feeds.")
+            if not has_news(ctx):
                 return None
             return "write_base_job" if daily.base(ctx) is None else "count_articles"
 

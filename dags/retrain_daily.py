@@ -17,7 +17,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import CronPartitionTimetable, Param, PokeReturnValue, TriggerRule, dag, get_current_context, task
 
 from common.approval import APPROVE, DeploymentApproval
-from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, gpu_queue, logged, run_day, settle
+from common.garam import DAY_PARAM, DEFAULT_ARGS, SEOUL, as_of, garam, gpu_queue, has_news, logged, run_day, settle
 
 
 @dag(
@@ -47,11 +47,8 @@ def retrain_daily() -> None:
     @task.branch
     def start() -> str | None:
         """Learn the day again first, where the form says so; end the run where there is no news to learn from."""
-        from pipeline import daily
-
         with garam() as ctx:
-            if not daily.has_news(ctx, run_day()):
-                print(f"There is no article up to {run_day()} that is recent enough: nothing is trained. Add feeds.")
+            if not has_news(ctx):
                 return None
         return "learn_again" if get_current_context()["params"]["learn_again"] else "wait_for_learning"
 

@@ -73,6 +73,17 @@ def run_day() -> dt.date:
     return today() - dt.timedelta(days=1)
 
 
+def has_news(ctx: Context) -> bool:
+    """Whether there is news for the run's day to learn from; where there is none, the log says what to do."""
+    from pipeline import daily
+
+    day = run_day()
+    found = daily.has_news(ctx, day)
+    if not found:
+        print(f"There is no article up to {day} that is recent enough to learn from: the run ends here. Add feeds.")
+    return found
+
+
 @task
 def settle() -> dict[str, str]:
     """Fix the run's as-of: all later tasks read the same articles and counts, also when they are retried."""
