@@ -44,9 +44,7 @@ def keep(ctx: Context, vectors: DenseVectors) -> str | None:
             return None
         merged = to_merge({name: texts for name, texts in sizes.items() if ctx.artifacts.has(name)})
         whole = DenseVectors.join([*(DenseVectors.read(ctx.artifacts.get(name)) for name in merged), vectors])
-        with ctx.artifacts.scratch() as folder:
-            whole.write(folder / "dense")
-            name = ctx.artifacts.put(folder / "dense", "dense")
+        name = _put(ctx, whole)
         with ctx.store.begin() as conn:
             rows.add_dense(conn, whole.encoder, name, len(whole.keys), replaces=merged)
     return name
@@ -68,16 +66,18 @@ def enter(ctx: Context, artifact: str) -> None:
 
 def replace(ctx: Context, artifact: str, vectors: DenseVectors) -> None:
     """Enter the vectors instead of an artifact that has more, and remove it. The caller holds `LOCK`."""
-    name = None
-    if vectors.keys:
-        with ctx.artifacts.scratch() as folder:
-            vectors.write(folder / "dense")
-            name = ctx.artifacts.put(folder / "dense", "dense")
+    name = _put(ctx, vectors) if vectors.keys else None
     with ctx.store.begin() as conn:
         if name is not None:
             rows.add_dense(conn, vectors.encoder, name, len(vectors.keys))
         rows.drop_dense(conn, [artifact])
     ctx.artifacts.remove(artifact)
+
+
+def _put(ctx: Context, vectors: DenseVectors) -> str:
+    with ctx.artifacts.scratch() as folder:
+        vectors.write(folder / "dense")
+        return ctx.artifacts.put(folder / "dense", "dense")
 
 
 def lacking(encoder: Encoder, kept: KeptVectors, texts: Iterable[str]) -> list[str]:

@@ -40,12 +40,10 @@ class NewArticles(_Part):
 
 
 class _Job(_Part):
+    """Each kind has ``references()``: the names of the artifacts that its run reads."""
+
     format: Literal[3] = 3
     as_of: JobAsOf
-
-    def references(self) -> set[str]:
-        """Names of the artifacts that the run reads."""
-        raise NotImplementedError
 
     def put(self, artifacts: Artifacts) -> str:
         """Store the job; its artifact's name."""

@@ -11,25 +11,19 @@ from typing import Protocol, TypeVar
 from pipeline.artifacts.query_sets import Corpus, Query
 from pipeline.dataset.leakage import Guard, overlap, shingles
 from pipeline.dataset.passages import is_verbatim, normalised
-from pipeline.dataset.sampling import Dated, chance
+from pipeline.dataset.sampling import Dated, Headed, chance
 from pipeline.errors import BadInputError
 
 D = TypeVar("D", bound=Dated)
 
 
-class JudgedArticle(Protocol):
+class JudgedArticle(Headed, Protocol):
     """What a query set needs of an article; `pipeline.store.articles.Article` has it."""
 
-    @property
-    def id(self) -> int: ...
     @property
     def title(self) -> str: ...
     @property
     def text(self) -> str: ...
-    @property
-    def day(self) -> dt.date: ...
-    @property
-    def story_id(self) -> int: ...
     @property
     def category(self) -> str: ...
 

@@ -19,6 +19,13 @@ class Dated(Protocol):
     def day(self) -> dt.date: ...
 
 
+class Headed(Dated, Protocol):
+    """What an article is chosen by: its text is read afterwards."""
+
+    @property
+    def story_id(self) -> int: ...
+
+
 A = TypeVar("A", bound=Dated)
 
 

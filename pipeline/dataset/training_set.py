@@ -14,7 +14,7 @@ from pipeline.dataset.leakage import Guard
 from pipeline.dataset.negatives import mine
 from pipeline.dataset.passages import is_verbatim, normalised, passages, without
 from pipeline.dataset.rewrites import Rewriter, SynonymGroup, alias_groups
-from pipeline.dataset.sampling import chance, replayed, weight_of
+from pipeline.dataset.sampling import Headed, chance, replayed, weight_of
 from pipeline.errors import BadInputError
 from pipeline.hashing import content_hash
 from pipeline.progress import Progress, silent
@@ -24,32 +24,15 @@ FORMAT = 5
 """Changes when the same articles and settings would give another training set."""
 
 
-class TrainingArticle(Protocol):
+class TrainingArticle(Headed, Protocol):
     """What a training set needs of an article; `pipeline.store.articles.Article` has it."""
 
-    @property
-    def id(self) -> int: ...
     @property
     def title(self) -> str: ...
     @property
     def text(self) -> str: ...
     @property
-    def day(self) -> dt.date: ...
-    @property
-    def story_id(self) -> int: ...
-    @property
     def outlet(self) -> str: ...
-
-
-class Headed(Protocol):
-    """What an article is chosen by."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def day(self) -> dt.date: ...
-    @property
-    def story_id(self) -> int: ...
 
 
 A = TypeVar("A", bound=Headed)
