@@ -27,6 +27,8 @@ def tiny_tokenizer(max_length: int = 64) -> Any:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
+    from pipeline.encoder.normaliser import put_in_front
+
     pieces = [*WORDS.split(), *SYLLABLES, *(f"##{char}" for char in SYLLABLES)]
     tokens = list(dict.fromkeys([*SPECIAL, *pieces]))[:200]
     backend = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
@@ -37,9 +39,10 @@ def tiny_tokenizer(max_length: int = 64) -> Any:
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     names = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True))
-    return PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(
         tokenizer_object=backend, model_max_length=max_length, **{f"{key}_token": name for key, name in names.items()}
     )
+    return put_in_front(made)
 
 
 def tiny_dense(*, seed: int = 0) -> DenseEncoder:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.encoder.hardware import autocast, best_device, out_of_memory
+from pipeline.encoder.normaliser import put_in_front
 from pipeline.errors import BadInputError
 
 FILE = "dense.json"
@@ -71,7 +72,7 @@ class DenseEncoder:
     def __init__(self, model: Any, tokenizer: Any, settings: DenseSettings, *, device: str | None = None) -> None:
         self.device = best_device(device)
         self.model = model.to(self.device).eval()
-        self.tokenizer = tokenizer
+        self.tokenizer = put_in_front(tokenizer)
         self.settings = settings
         self.width = int(model.config.hidden_size)
         positions = int(getattr(model.config, "max_position_embeddings", MAX_TOKENS) or MAX_TOKENS)

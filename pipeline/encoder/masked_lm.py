@@ -17,6 +17,7 @@ import torch
 from pipeline.artifacts.vectors import DenseVectors
 from pipeline.encoder.encoder import Encoder, Progress, QueryEncoder
 from pipeline.encoder.hardware import autocast, best_device
+from pipeline.encoder.normaliser import put_in_front
 from pipeline.encoder.vocabulary import MANIFEST
 from pipeline.errors import BadInputError
 
@@ -42,7 +43,7 @@ class MaskedLMEncoder(QueryEncoder):
             raise BadInputError(f"{folder} cannot be loaded as a masked language model: {reason}.") from error
         if report["missing_keys"]:
             raise BadInputError(f"{folder} has no trained masked-LM head, so it is not a sparse encoder")
-        super().__init__(tokenizer, int(model.config.vocab_size), None)
+        super().__init__(put_in_front(tokenizer), int(model.config.vocab_size), None)
         self.device = best_device(device)
         self.model: Any = model.to(self.device).eval()
         self.max_tokens = min(int(tokenizer.model_max_length), MAX_TOKENS)

@@ -225,13 +225,16 @@ class WordEncoder:
         import torch
         from transformers import AutoModel, AutoTokenizer
 
+        from pipeline.encoder.normaliser import put_in_front
+
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(str(model))
+            tokenizer = AutoTokenizer.from_pretrained(str(model))
             self.model = AutoModel.from_pretrained(str(model), dtype=torch.float32)
         except (OSError, ValueError) as error:
             raise BadInputError(f"{model} is no encoder that can be loaded: {str(error).splitlines()[0]}") from error
-        if not self.tokenizer.is_fast:
+        if not tokenizer.is_fast:
             raise BadInputError(f"{model} has no fast tokenizer: words cannot be found among its tokens")
+        self.tokenizer = put_in_front(tokenizer)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device).eval()
         self.width = int(self.model.config.hidden_size)

