@@ -27,6 +27,7 @@ from pipeline.config import Config, load
 from pipeline.encoder import Encoding
 from pipeline.errors import BadInputError, GaramError, UsageError
 from pipeline.progress import Progress, shown, silent
+from pipeline.text.normalise import clean_title, normalise
 
 if TYPE_CHECKING:
     from pipeline.training.finetune.distributed import ProcessGroup
@@ -124,12 +125,18 @@ class _Article:
 
     def __init__(self, number: int, row: dict[str, Any]) -> None:
         self.id = number
-        self.title = str(row["title"])
-        self.text = str(row["text"])
+        self.title = clean_title(_string(row, "title"))
+        self.text = normalise(_string(row, "text"))
         self.published_at = parse_instant(str(row["published_at"]))
         self.day = day_of(self.published_at)
         self.story_id = number
         self.outlet = str(row.get("outlet") or "")
+
+
+def _string(row: dict[str, Any], name: str) -> str:
+    if not isinstance(row[name], str):
+        raise TypeError(f"{name} is {json.dumps(row[name])[:40]}, not a text")
+    return str(row[name])
 
 
 def _articles(path: Path, config: Config) -> list[_Article]:
@@ -139,7 +146,7 @@ def _articles(path: Path, config: Config) -> list[_Article]:
 
     rows = []
     try:
-        with path.open(encoding="utf-8") as handle:
+        with path.open(encoding="utf-8-sig") as handle:
             for number, line in enumerate(handle, 1):
                 if not line.strip():
                     continue

@@ -22,6 +22,7 @@ from pipeline.temporal.counting import Terms, tally, word_terms
 from pipeline.temporal.history import SeriesRow
 from pipeline.temporal.idf import ONE_DAY, RunningSums, advance_to, ensemble_idf, smoothed_idf
 from pipeline.temporal.trending import boost_of, compare, score
+from pipeline.text.normalise import normalise
 
 Document = str | Sequence[str]
 Date = dt.date | dt.datetime | str
@@ -193,7 +194,8 @@ def _count(
     days = [_day(date) for date in dates]
     day = _day(as_of) if as_of is not None else max(days, default=dt.date(1970, 1, 1))
     kept = [(d, document) for d, document in zip(days, documents, strict=True) if d <= day]
-    terms = _terms([document for _, document in kept], tokenizer)
+    texts = [normalise(document) if isinstance(document, str) else document for _, document in kept]
+    terms = _terms(texts, tokenizer)
     names = sorted({str(term) for document in terms for term in document.terms})
     ids = {name: id_ for id_, name in enumerate(names)}
     grouped: dict[dt.date, list[Terms]] = defaultdict(list)

@@ -13,6 +13,7 @@ from pipeline.artifacts.query_weights import QueryWeights
 from pipeline.asof import today
 from pipeline.errors import RefusedError, UsageError
 from pipeline.store import models, statistics
+from pipeline.text.normalise import normalise
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -134,6 +135,7 @@ def _tokenizer(ctx: Context, artifacts: Sequence[str]) -> Tokenizer:
 
 
 def _ids(tokenizer: Tokenizer, word: str) -> list[int]:
+    word = normalise(word)
     named = tokenizer.token_to_id(word)
     if named is not None:
         return [named]
