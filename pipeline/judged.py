@@ -14,9 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.artifacts import file_sha256
-from pipeline.artifacts.query_sets import Corpus, Query, QuerySet
+from pipeline.artifacts.query_sets import Corpus, Query, QuerySet, read_gain, read_lines
 from pipeline.config import Config
 from pipeline.errors import BadInputError, UsageError
+from pipeline.text.normalise import clean_title, normalise
 
 _TOPIC = re.compile(r"<num>\s*(?:Number:)?\s*([^\s<]+).*?<title>\s*(?:Topic:)?\s*([^<]+)", re.DOTALL | re.IGNORECASE)
 
@@ -41,9 +42,18 @@ def read_judged(folder: Path) -> tuple[QuerySet, Corpus | None]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder of judged queries")
     queries = QuerySet.read(folder) if (folder / "queries.jsonl").exists() else _read_trec(folder)
+    corpus = Corpus.read(folder) if (folder / "corpus.jsonl").exists() else None
+    if corpus is not None:
+        # As BEIR searches them, in the form that our own articles are kept in.
+        pairs = zip(corpus.titles, corpus.texts, strict=True)
+        corpus = replace(corpus, texts=[normalise(f"{title}\n{text}") for title, text in pairs])
+        if not any(corpus.texts):
+            raise BadInputError(f"{folder / 'corpus.jsonl'} has no document with a title or a text")
+        if queries.queries and set(corpus.ids).isdisjoint(d for query in queries.queries for d in query.relevant):
+            raise BadInputError(f"{folder} judges documents that its corpus.jsonl does not have: compare the ids")
     if not queries.queries:
         raise BadInputError(f"{folder} has no query with a relevant document")
-    return queries, Corpus.read(folder) if (folder / "corpus.jsonl").exists() else None
+    return replace(queries, queries=[replace(query, text=clean_title(query.text)) for query in queries.queries]), corpus
 
 
 def _read_trec(folder: Path) -> QuerySet:
@@ -53,27 +63,29 @@ def _read_trec(folder: Path) -> QuerySet:
         raise BadInputError(
             f"{folder} has neither queries.jsonl (BEIR) nor topics.tsv or topics.txt with qrels.txt (TREC)"
         )
-    try:
-        text, judgments = topics.read_text(encoding="utf-8"), qrels.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"{folder} is not written in UTF-8: {error}") from error
     relevant: dict[str, dict[str, float]] = {}
-    for line, row in enumerate(judgments.splitlines(), 1):
+    for line, row in enumerate(read_lines(qrels), 1):
         parts = row.split()
         if not parts:
             continue
-        try:
-            query, _, document, grade = parts
-            gain = float(grade)
-        except ValueError as error:
-            raise BadInputError(f"{qrels}:{line} is not query-id, 0, document, grade") from error
-        if gain > 0:
-            relevant.setdefault(query, {})[document] = gain
+        if len(parts) != 4:
+            raise BadInputError(f"{qrels}:{line} is not query-id, 0, document, grade")
+        if (gain := read_gain(f"{qrels}:{line}", parts[3])) > 0:
+            relevant.setdefault(parts[0], {})[parts[2]] = gain
+    lines = read_lines(topics)
     if topics.suffix == ".tsv":
-        pairs = [tuple(line.split("\t", 1)) for line in text.splitlines() if "\t" in line]
+        rows = [(f"{topics}:{n}", *line.split("\t", 1)) for n, line in enumerate(lines, 1) if "\t" in line]
     else:
-        pairs = [(number, " ".join(title.split())) for number, title in _TOPIC.findall(text)]
-    return QuerySet(folder.name, [Query(q, t.strip(), relevant[q]) for q, t in pairs if q in relevant])
+        rows = [(str(topics), number, title) for number, title in _TOPIC.findall("\n".join(lines))]
+    queries: dict[str, Query] = {}
+    for place, id_, text in ((place, id_.strip(), text.strip()) for place, id_, text in rows):
+        if id_ in queries:
+            raise BadInputError(f"{place} has the query {id_} twice")
+        if id_ in relevant:
+            if not text:
+                raise BadInputError(f"{place} is a judged query without text: {id_}")
+            queries[id_] = Query(id_, text, relevant[id_])
+    return QuerySet(folder.name, list(queries.values()))
 
 
 def over_articles(queries: QuerySet, corpus: Corpus, id_of_url: Mapping[str, str]) -> QuerySet:

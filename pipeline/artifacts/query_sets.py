@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,16 +41,17 @@ class Corpus:
     @classmethod
     def read(cls, folder: Path) -> Corpus:
         """Read ``corpus.jsonl``; a repeated id is refused."""
-        rows = list(_read_jsonl(folder / "corpus.jsonl"))
-        ids = [str(row["_id"]) for row in rows]
-        if len(set(ids)) != len(ids):
-            raise BadInputError(f"{folder / 'corpus.jsonl'} has the same _id twice")
-        return cls(ids, [row.get("text") or "" for row in rows], [row.get("title") or "" for row in rows])
+        rows: dict[str, tuple[str, str]] = {}
+        for place, row in _read_jsonl(folder / "corpus.jsonl"):
+            if (id_ := str(row["_id"])) in rows:
+                raise BadInputError(f"{place} has the same _id twice: {id_}")
+            rows[id_] = (_string(place, row, "text"), _string(place, row, "title"))
+        return cls(list(rows), [text for text, _ in rows.values()], [title for _, title in rows.values()])
 
     @staticmethod
     def sources(folder: Path) -> Iterator[str]:
         """Whose words ``corpus.jsonl`` holds: ids of articles, or `text_key`s where a base is built from them."""
-        return (str(row["_id"]) for row in _read_jsonl(folder / "corpus.jsonl"))
+        return (str(row["_id"]) for _, row in _read_jsonl(folder / "corpus.jsonl"))
 
 
 @dataclass(frozen=True)
@@ -95,22 +97,26 @@ class QuerySet:
         qrels = next((p for p in (folder / "qrels.tsv", folder / "qrels" / "test.tsv") if p.exists()), None)
         if qrels is None:
             raise BadInputError(f"{folder} has no qrels.tsv: a query set needs judged documents")
-        with qrels.open(encoding="utf-8", newline="") as handle:
-            for line, row in enumerate(csv.reader(handle, delimiter="\t"), 1):
-                if line == 1 and row[-1] == "score":
-                    continue
-                try:
-                    query_id, doc_id, gain = row[0], row[-2], float(row[-1])
-                except (IndexError, ValueError) as error:
-                    raise BadInputError(f"{qrels}:{line} is not query-id, corpus-id, score") from error
-                if gain > 0:
-                    relevant.setdefault(query_id, {})[doc_id] = gain
-        queries = [
-            Query(str(row["_id"]), row["text"], relevant[str(row["_id"])], _slices(row))
-            for row in _read_jsonl(folder / "queries.jsonl")
-            if str(row["_id"]) in relevant
-        ]
-        return cls(meta["name"], queries, meta["corpus"])
+        for line, text in enumerate(read_lines(qrels), 1):
+            row = [
+                cell.strip() for cell in (next(csv.reader([text], delimiter="\t")) if "\t" in text else text.split())
+            ]
+            if not any(row) or (line == 1 and row[-1].lower() == "score"):
+                continue
+            if len(row) not in (3, 4):  # TREC's has a column of zeros
+                raise BadInputError(f"{qrels}:{line} is not query-id, corpus-id, score")
+            if (gain := read_gain(f"{qrels}:{line}", row[-1])) > 0:
+                relevant.setdefault(row[0], {})[row[-2]] = gain
+        queries: dict[str, Query] = {}
+        for place, fields in _read_jsonl(folder / "queries.jsonl"):
+            if (id_ := str(fields["_id"])) in queries:
+                raise BadInputError(f"{place} has the same _id twice: {id_}")
+            if id_ in relevant:
+                words = _string(place, fields, "text")
+                if not words.strip():
+                    raise BadInputError(f"{place} is a judged query without text: {id_}")
+                queries[id_] = Query(id_, words, relevant[id_], _slices(fields))
+        return cls(meta["name"], list(queries.values()), meta["corpus"])
 
     def references(self) -> set[str]:
         """The name of the corpus artifact, where the set has none of its own."""
@@ -119,12 +125,14 @@ class QuerySet:
     @staticmethod
     def sources(folder: Path) -> Iterator[str]:
         """Ids of the articles whose words the queries are: that of query ``t12`` (a title) is 12."""
-        ids = (str(row["_id"]) for row in _read_jsonl(folder / "queries.jsonl"))
+        ids = (str(row["_id"]) for _, row in _read_jsonl(folder / "queries.jsonl"))
         return (id_[1:] if id_[:1] == "t" and id_[1:].isdecimal() else id_ for id_ in ids)
 
 
 def _slices(row: dict[str, Any]) -> tuple[str, ...]:
-    return tuple((row.get("metadata") or {}).get("slices") or ())
+    metadata = row.get("metadata")
+    slices = metadata.get("slices") if isinstance(metadata, dict) else None
+    return tuple(map(str, slices)) if isinstance(slices, list) else ()
 
 
 def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -132,16 +140,48 @@ def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
         handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file in UTF-8, with or without byte order mark, whatever ends them (LF, CRLF, CR)."""
     try:
-        with path.open(encoding="utf-8") as handle:
-            for line, text in enumerate(handle, 1):
-                if text.strip():
-                    row = json.loads(text)
-                    if not isinstance(row, dict) or "_id" not in row:
-                        raise BadInputError(f"{path}:{line} has no _id")
-                    yield row
+        text = path.read_text(encoding="utf-8-sig")  # universal newlines: no other character ends a line
     except FileNotFoundError as error:
         raise BadInputError(f"there is no {path}") from error
-    except (ValueError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path} is not JSON lines in UTF-8: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path} cannot be read as text in UTF-8: {error}") from error
+    return text.split("\n")
+
+
+def read_gain(place: str, text: str) -> float:
+    """The grade of a judgment at ``place`` (file and line), a finite number; BadInputError for anything else."""
+    try:
+        gain = float(text)
+    except ValueError:
+        gain = math.nan
+    if not math.isfinite(gain):
+        raise BadInputError(f"{place} has the score {text!r}, which is no finite number")
+    return gain
+
+
+def _string(place: str, row: dict[str, Any], name: str) -> str:
+    """A text field; none is empty, a number is its digits."""
+    value = row.get(name)
+    if isinstance(value, float) and math.isnan(value):
+        value = None  # pandas writes missing texts so
+    if isinstance(value, (bool, list, dict)):
+        raise BadInputError(f"{place} has a {name} that is no text: {json.dumps(value, ensure_ascii=False)[:40]}")
+    return "" if value is None else str(value)
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row with its place (file and line); blank lines are skipped."""
+    for line, text in enumerate(read_lines(path), 1):
+        if not text.strip():
+            continue
+        place = f"{path}:{line}"
+        try:
+            row = json.loads(text)
+        except ValueError as error:
+            raise BadInputError(f"{place} is not JSON lines, one object in each: {error}") from error
+        if not isinstance(row, dict) or not isinstance(row.get("_id"), (str, int)) or not str(row["_id"]).strip():
+            raise BadInputError(f"{place} has no _id")
+        yield place, row

@@ -96,7 +96,12 @@ def test_a_foreign_beir_folder_reads(tmp_path: Path) -> None:
     [
         ("corpus.jsonl", '{"text": "no id"}\n', "has no _id"),
         ("corpus.jsonl", '{"_id": "1"}\n{"_id": "1"}\n', "the same _id twice"),
-        ("corpus.jsonl", "not json\n", "not JSON lines"),
+        ("corpus.jsonl", "not json\n", "corpus.jsonl:1 is not JSON lines"),
+        ("corpus.jsonl", '{"_id": "1"}\n\n[]\n', "corpus.jsonl:3 has no _id"),
+        ("corpus.jsonl", '{"_id": null, "text": "본문"}\n', "corpus.jsonl:1 has no _id"),
+        ("corpus.jsonl", '{"_id": "1", "text": ["본문"]}\n', "corpus.jsonl:1 has a text that is no text"),
+        ("corpus.jsonl", '{"_id": "1", "title": true}\n', "corpus.jsonl:1 has a title that is no text"),
+        ("corpus.jsonl", '{"_id": "1"}\n{"_id": 1}\n', "corpus.jsonl:2 has the same _id twice"),
     ],
 )
 def test_a_wrong_corpus_is_one_sentence(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -105,10 +110,19 @@ def test_a_wrong_corpus_is_one_sentence(tmp_path: Path, name: str, text: str, me
         Corpus.read(tmp_path)
 
 
-def test_wrong_qrels_name_the_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1\td1\tbest", r"qrels.tsv:2 has the score 'best'"),
+        ("1\td1\tinf", r"qrels.tsv:2 has the score 'inf'"),
+        ("1\td1\tNaN", r"qrels.tsv:2 has the score 'NaN'"),
+        ("1\t1", r"qrels.tsv:2 is not query-id"),
+    ],
+)
+def test_wrong_qrels_name_the_line(tmp_path: Path, row: str, message: str) -> None:
     (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "질문"}\n')
-    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n1\td1\tbest\n")
-    with pytest.raises(BadInputError, match=r"qrels.tsv:2"):
+    (tmp_path / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{row}\n")
+    with pytest.raises(BadInputError, match=message):
         QuerySet.read(tmp_path)
 
 
