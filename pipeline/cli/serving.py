@@ -82,6 +82,8 @@ def search(
         raise UsageError("choose --bm25 or --hybrid, not both")
     mode = "bm25" if bm25 else "hybrid" if hybrid else "sparse"
     found = serving.search(opened(context), text, mode=mode, size=size)
+    if found.unread:
+        typer.echo(f"the query is too long: its last {len(found.unread)} characters were not searched", err=True)
     if as_json:
         print_json(plain(found))
         return

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.context import Context
+from pipeline.encoder.encoding import QUERY_TOKENS
+from pipeline.encoder.vocabulary import Vocabulary
 from pipeline.errors import RefusedError, UnavailableError, UsageError
 from pipeline.search import bodies
+from pipeline.search.long_queries import shortened
+from pipeline.store import generations, models
+from pipeline.text.normalise import clean_title
 
 MODES = ("sparse", "bm25", "hybrid")
 PATIENCE_S = 20.0
@@ -30,11 +34,16 @@ class Hit:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What was found, best first, and the generation that answered."""
+    """What was found, best first, and the generation that answered.
+
+    ``unread`` is the end of the query that was not searched: what is behind `QUERY_TOKENS` tokens, or more than a query
+    of OpenSearch may hold.
+    """
 
     generation: int
     mode: str
     hits: list[Hit]
+    unread: str = ""
 
 
 def search(ctx: Context, text: str, *, mode: str = "sparse", size: int = 10) -> SearchResult:
@@ -42,7 +51,7 @@ def search(ctx: Context, text: str, *, mode: str = "sparse", size: int = 10) -> 
 
     UsageError for an empty text or another mode, RefusedError before the first generation exists.
     """
-    text = unicodedata.normalize("NFC", text).strip()
+    text = clean_title(text)
     if not text:
         raise UsageError("there is nothing to search for: write some words")
     if mode not in MODES:
@@ -53,12 +62,17 @@ def search(ctx: Context, text: str, *, mode: str = "sparse", size: int = 10) -> 
     behind = ctx.cluster.behind(alias)
     if not behind:
         raise RefusedError("no generation is live yet, so nothing can be searched: deploy a model first")
-    if mode == "hybrid":
-        query = bodies.hybrid(text, max(size, ctx.config.serving.hybrid_depth))
-    else:
-        query = {"sparse": bodies.sparse, "bm25": bodies.bm25}[mode](text)
-    body = {"size": size, "query": query, "_source": ["title", "url", "published_at"], "track_total_hits": False}
-    hits = _ask(ctx, alias, body)["hits"]["hits"]
+
+    def hits_of(part: str) -> list[dict[str, Any]]:
+        if mode == "hybrid":
+            query = bodies.hybrid(part, max(size, ctx.config.serving.hybrid_depth))
+        else:
+            query = {"sparse": bodies.sparse, "bm25": bodies.bm25}[mode](part)
+        body = {"size": size, "query": query, "_source": ["title", "url", "published_at"], "track_total_hits": False}
+        hits: list[dict[str, Any]] = _ask(ctx, alias, body)["hits"]["hits"]
+        return hits
+
+    hits, searched = shortened(hits_of, _first_tokens(ctx, text))
     answered = hits[0]["_index"] if hits else behind[0]
     return SearchResult(
         int(answered.rpartition("-g")[2]),
@@ -73,7 +87,23 @@ def search(ctx: Context, text: str, *, mode: str = "sparse", size: int = 10) -> 
             )
             for rank, hit in enumerate(hits, 1)
         ],
+        text[len(searched) :].strip(),
     )
+
+
+def _first_tokens(ctx: Context, text: str) -> str:
+    """``text`` up to its `QUERY_TOKENS`-th token, as the live query model cuts it."""
+    if len(text) <= QUERY_TOKENS:
+        return text
+    with ctx.store.begin() as conn:
+        live = generations.live(conn)
+        model = models.get(conn, live.model_id) if live else None
+    if model is None or not ctx.artifacts.has(model.artifact):
+        return text
+    tokenizer = Vocabulary.read(ctx.artifacts.get(model.artifact)).tokenizer
+    tokenizer.no_truncation()
+    ends = [end for _, end in tokenizer.encode(text, add_special_tokens=False).offsets]
+    return text if len(ends) <= QUERY_TOKENS else text[: ends[QUERY_TOKENS - 1]]
 
 
 def _ask(ctx: Context, alias: str, body: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,17 @@ def test_a_deployed_model_answers_plain_text(world: World) -> None:
         assert found.hits[0].url.startswith("https://news.example/")
         assert found.hits[0].published_at.tzinfo
     assert "축구" in serving.search(world.ctx, "축구 대표팀", mode="bm25").hits[0].title
+    for form in ("축\u200b구 대표팀", unicodedata.normalize("NFD", "축구 대표팀"), "▲축구↑ 대표팀😷"):
+        assert serving.search(world.ctx, form).hits == serving.search(world.ctx, "축구 대표팀").hits
+    many_words = ["축구 대표팀 " * 3000, "축구, " + " ".join(map(str, range(9000)))]
+    one_word = ["축구 " + "가나다라" * 5000]  # one unknown token of the query model, many terms of nori
+    for mode in ("sparse", "bm25", "hybrid"):
+        for long in many_words if mode == "sparse" else many_words + one_word:
+            found = serving.search(world.ctx, long, mode=mode)
+            assert found.hits
+            assert found.unread
+            assert long.strip().endswith(found.unread)
+        assert not serving.search(world.ctx, "축구 대표팀", mode=mode).unread
     for bad in ("", " . "[:1]):
         with pytest.raises(UsageError):
             serving.search(world.ctx, bad)
