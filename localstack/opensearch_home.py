@@ -27,6 +27,7 @@ LEFT_OUT = "onnxruntime_gpu"
 DESCRIBED = {
     "modules/analysis-common": ("org.opensearch.analysis.common.CommonAnalysisModulePlugin", ""),
     "modules/ingest-common": ("org.opensearch.ingest.common.IngestCommonModulePlugin", "lang-painless"),
+    "modules/lang-mustache": ("org.opensearch.script.mustache.MustacheModulePlugin", ""),
     "modules/lang-painless": ("org.opensearch.painless.PainlessModulePlugin", ""),
     "modules/mapper-extras": ("org.opensearch.index.mapper.MapperExtrasModulePlugin", ""),
     "modules/reindex": ("org.opensearch.index.reindex.ReindexModulePlugin", ""),

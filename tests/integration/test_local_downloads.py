@@ -89,6 +89,6 @@ def test_a_cache_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
 
 def test_the_lock_has_a_hash_for_everything() -> None:
     artifacts = maven.read_lock(opensearch_home.LOCK)
-    assert len(artifacts) == 118
+    assert len(artifacts) == 120
     assert all(len(one.sha256) == 64 for one in artifacts)
-    assert len({(one.folder, one.filename) for one in artifacts}) == 118
+    assert len({(one.folder, one.filename) for one in artifacts}) == 120

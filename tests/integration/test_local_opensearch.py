@@ -11,6 +11,7 @@ import time
 import urllib.request
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
@@ -66,10 +67,7 @@ def deploy(base: str) -> str:
 def searchable(opensearch_url: str) -> tuple[str, dict[str, object]]:
     """An index with one document, and a plain-text query for it through a deployed model."""
     body = {"mappings": {"properties": {"terms": {"type": "rank_features"}}}}
-    put = urllib.request.Request(
-        f"{opensearch_url}/launcher", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="PUT"
-    )
-    urllib.request.urlopen(put, timeout=30).close()
+    ask(opensearch_url, "PUT", "/launcher", body)
     opensearch.ask(opensearch_url, "/launcher/_doc/1?refresh=true", {"terms": {"금리": 1.0, "한국은행": 1.0}})
     query = {"neural_sparse": {"terms": {"query_text": "한국은행 금리", "model_id": deploy(opensearch_url)}}}
     return opensearch_url, {"query": query}
@@ -92,6 +90,30 @@ def test_after_a_kill_it_is_ready_only_when_models_answer(
     after = opensearch.ask(url, "/launcher/_search", query, 30)["hits"]["hits"]
     assert [hit["_score"] for hit in after] == [pytest.approx(3.5)]
     assert stack.status(folder=session_stack.folder).healthy
+
+
+@pytest.mark.parametrize("text", ["한국은행 금리", 'a "b" \\ c\nd\te / {{x}} {{{y}}} <&> \u2028'])
+def test_search_templates_are_stored_and_filled_with_any_text(opensearch_url: str, text: str) -> None:
+    source = {"query": {"match": {"terms": "{{words}}"}}}
+    ask(opensearch_url, "PUT", "/_scripts/launcher", {"script": {"lang": "mustache", "source": source}})
+    wanted = {"query": {"match": {"terms": text}}}
+    params = {"words": text}
+    made = ask(opensearch_url, "POST", "/_render/template", {"id": "launcher", "params": params})
+    assert made["template_output"] == wanted
+    ask(opensearch_url, "PUT", "/launcher-template/_doc/1?refresh=true", {"terms": text + " word"})
+    found = ask(opensearch_url, "GET", "/launcher-template/_search/template", {"id": "launcher", "params": params})
+    plain = ask(opensearch_url, "GET", "/launcher-template/_search", wanted)
+    assert found["hits"] == plain["hits"]
+    assert found["hits"]["total"]["value"] == 1
+
+
+def ask(base: str, method: str, path: str, body: object) -> dict[str, Any]:
+    """What OpenSearch answers to one request."""
+    content = json.dumps(body).encode()
+    request = urllib.request.Request(base + path, content, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer: dict[str, Any] = json.load(response)
+    return answer
 
 
 def test_a_heap_that_is_no_number_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
