@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.artifacts.query_sets import Corpus, Query
 from pipeline.search import query_models
+from pipeline.search.baseline import bm25_run
 from pipeline.search.cluster import Cluster
 
 TITLES = [
@@ -42,3 +44,10 @@ def test_plain_text_is_cut_alike(tmp_path: Path, opensearch_url: str) -> None:
     assert {"환율", "경제", "금리", "대통령"} <= set(found[5])
     for row in found:
         assert row == pytest.approx({token: weights[token] for token in row}, rel=1e-5)
+
+
+def test_a_long_judged_query_is_cut_for_bm25(opensearch_url: str) -> None:
+    corpus = Corpus(["1", "2"], ["환율 급등", "축구 대표팀"])
+    queries = [Query("long", "환율 " + " ".join(map(str, range(9000))), {"1": 1.0}), Query("q", "축구", {"2": 1.0})]
+    run = bm25_run(Cluster(opensearch_url), corpus, queries)
+    assert {query: [document for document, _ in hits] for query, hits in run.items()} == {"long": ["1"], "q": ["2"]}

@@ -2,6 +2,7 @@
 
 import json
 import random
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from pipeline.artifacts.training_set import TrainingSet
 from pipeline.config import Config
 from pipeline.encoder import Encoder
 from tests.tiny import WORDS, tiny_encoder
-from train import main
+from train import _articles, main
 
 CONFIG = {
     "dataset": {"min_passage_chars": 20, "passage_chars": 200},
@@ -123,3 +124,19 @@ def test_a_bad_corpus_is_one_sentence(tmp_path, capsys, line, said):
     assert said in error
     assert error.count("\n") == 1
     assert main(["--corpus", str(tmp_path / "none"), "--output", str(tmp_path / "m")]) == 2
+
+
+def test_articles_in_another_form_are_the_same_articles(corpus, tmp_path):
+    rows = _articles(corpus, Config())
+    other = tmp_path / "other.jsonl"
+    text = unicodedata.normalize("NFD", corpus.read_text("utf-8").replace("코로나", "코\u200b로나"))
+    other.write_text("\ufeff" + text, "utf-8")
+    assert [(a.title, a.text, a.day) for a in _articles(other, Config())] == [(a.title, a.text, a.day) for a in rows]
+
+
+@pytest.mark.parametrize("value", [None, 5, ["본문"]])
+def test_an_article_without_text_is_named_with_its_line(corpus, tmp_path, value, capsys):
+    row = json.loads(corpus.read_text("utf-8").splitlines()[0]) | {"text": value}
+    corpus.write_text("\n" + json.dumps(row), "utf-8")
+    assert main(["--corpus", str(corpus), "--output", str(tmp_path / "m")]) != 0
+    assert f"{corpus}:2 is no article" in capsys.readouterr().err
