@@ -28,6 +28,15 @@ def today() -> dt.date:
     return dt.datetime.now(SEOUL).date()
 
 
+def refuse_future(day: dt.date, known_by: dt.datetime | None = None, *, now: dt.datetime | None = None) -> None:
+    """UsageError for a day that has not begun in Seoul, or for a ``known_by`` after ``now`` (default: the clock's)."""
+    now = now or dt.datetime.now(SEOUL)
+    if day > day_of(now):
+        raise UsageError(f"{day} is in the future: choose today ({day_of(now)} in Seoul) or an earlier day")
+    if known_by is not None and known_by > now:
+        raise UsageError(f"known_by {known_by.isoformat()} is in the future: choose a time that has passed")
+
+
 def parse_day(text: str) -> dt.date:
     """``YYYY-MM-DD`` as a date; anything else is a UsageError."""
     try:

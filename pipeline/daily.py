@@ -9,9 +9,8 @@ import datetime as dt
 from dataclasses import dataclass
 
 from pipeline import dataset, evaluation, promotion, serving, synonyms, temporal, training
-from pipeline.asof import AsOf, today
+from pipeline.asof import AsOf, refuse_future, today
 from pipeline.context import Context
-from pipeline.errors import UsageError
 from pipeline.progress import Progress, silent
 from pipeline.store import articles, evaluations, models
 from pipeline.store import statistics as statistics_rows
@@ -45,20 +44,10 @@ class Retrained:
     generation: int | None
 
 
-def refuse_future(day: dt.date) -> None:
-    """UsageError for a day that has not begun: before anything is built for it."""
-    if day > today():
-        raise UsageError(f"{day} is in the future: nothing can be known of it yet")
-
-
 def settle(ctx: Context, day: dt.date, known_by: dt.datetime | None = None) -> AsOf:
     """The as-of of a day: known by ``known_by``, or by now with everything that is being written waited for."""
-    refuse_future(day)
     now = ctx.store.settle()
-    if known_by is not None and known_by > now:
-        raise UsageError(
-            f"known_by {known_by.isoformat()} is in the future: what will be known then cannot be computed"
-        )
+    refuse_future(day, known_by, now=now)
     return AsOf(day, known_by or now)
 
 

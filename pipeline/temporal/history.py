@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.asof import today
+from pipeline.asof import refuse_future
 from pipeline.errors import RefusedError, UsageError
 from pipeline.store import counts as store
 from pipeline.store import statistics
@@ -70,8 +70,7 @@ def series(
 def _check(first: dt.date, last: dt.date) -> None:
     if first > last:
         raise UsageError(f"the range ends ({last}) before it begins ({first})")
-    if first > today():
-        raise UsageError(f"{first} is in the future: today is {today()} in Seoul")
+    refuse_future(first)
 
 
 def trends(ctx: Context, day: dt.date, known_by: dt.datetime | None = None) -> list[Trend]:
@@ -79,8 +78,7 @@ def trends(ctx: Context, day: dt.date, known_by: dt.datetime | None = None) -> l
 
     Raises UsageError when that day has no statistics, or has not begun.
     """
-    if day > today():
-        raise UsageError(f"{day} is in the future: it has no trends yet")
+    refuse_future(day)
     with ctx.store.begin() as conn:
         statistics_id = statistics.newest(conn, day, known_by)
         if statistics_id is None:

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
-from pipeline import asof
-from pipeline.asof import AsOf
+from pipeline.asof import AsOf, refuse_future
 from pipeline.config.temporal import TemporalConfig
-from pipeline.errors import RefusedError, UsageError
+from pipeline.errors import RefusedError
 from pipeline.hashing import content_hash
 from pipeline.store import counts as store
 from pipeline.store import statistics
@@ -46,10 +45,7 @@ def learn_statistics(ctx: Context, as_of: AsOf) -> int:
     with ctx.store.begin() as conn:
         # Waits for running transactions, whose rows have earlier time stamps: otherwise a rerun could see more rows.
         now = settle(conn)
-    if as_of.known_by > now:
-        raise UsageError(f"known_by {as_of.known_by.isoformat()} is in the future: nobody knows yet what will be known")
-    if as_of.day > asof.day_of(now):
-        raise UsageError(f"{as_of.day} is in the future: learn of today ({asof.day_of(now)}) or an earlier day")
+    refuse_future(as_of.day, as_of.known_by, now=now)
     config = ctx.config.temporal
     config_hash = ctx.config.hash_of("temporal")
     token, word = usable_versions(ctx)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from pipeline.artifacts.query_weights import QueryWeights
-from pipeline.asof import today
+from pipeline.asof import refuse_future
 from pipeline.errors import RefusedError, UsageError
 from pipeline.store import models, statistics
 from pipeline.text.normalise import normalise
@@ -82,8 +82,7 @@ def explain_weights(
     A word is tokenized like a query; a token can also be given as it is in the vocabulary. Raises UsageError for a day
     in the future or without weights, RefusedError where no model with the vocabulary is left.
     """
-    if day > today():
-        raise UsageError(f"{day} is in the future: it has no query weights yet")
+    refuse_future(day)
     with ctx.store.begin() as conn:
         row = statistics.newest_query_weights(conn, day, known_by)
         if row is None:

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from pipeline.asof import SEOUL, AsOf, day_of, end_of, parse_day, parse_instant
+from pipeline.asof import SEOUL, AsOf, day_of, end_of, parse_day, parse_instant, refuse_future
 from pipeline.errors import UsageError
 
 
@@ -43,3 +43,29 @@ def test_an_as_of_needs_a_zone_and_tells_its_bound() -> None:
     as_of = AsOf(dt.date(2026, 1, 1), dt.datetime(2026, 1, 2, tzinfo=dt.UTC))
     assert as_of.end == end_of(dt.date(2026, 1, 1))
     assert str(as_of) == "2026-01-01 as known by 2026-01-02T09:00:00+09:00"
+
+
+NOW = dt.datetime(2026, 3, 1, 0, 0, tzinfo=SEOUL)  # 28 February in UTC
+DAY = dt.timedelta(days=1)
+
+
+@pytest.mark.parametrize("now", [NOW, NOW.astimezone(dt.UTC)])
+@pytest.mark.parametrize(
+    ("day", "known_by", "refused"),
+    [
+        (NOW.date(), None, None),
+        (NOW.date(), NOW, None),
+        (NOW.date() - DAY, NOW - DAY, None),
+        (NOW.date() + DAY, None, "2026-03-02 is in the future"),
+        (NOW.date() + DAY, NOW, "2026-03-02 is in the future"),
+        (NOW.date(), NOW + dt.timedelta(seconds=1), "known_by .* is in the future"),
+    ],
+)
+def test_the_future_is_refused(
+    now: dt.datetime, day: dt.date, known_by: dt.datetime | None, refused: str | None
+) -> None:
+    if refused is None:
+        refuse_future(day, known_by, now=now)
+    else:
+        with pytest.raises(UsageError, match=refused):
+            refuse_future(day, known_by, now=now)
