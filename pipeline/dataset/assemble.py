@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -25,7 +24,7 @@ from pipeline.dataset.training_set import FORMAT, make_training_set, select
 from pipeline.encoder.encoding import Encoding
 from pipeline.errors import BadInputError
 from pipeline.hashing import content_hash
-from pipeline.judged import judged_files, judged_folders, read_judged
+from pipeline.judged import judged_folders, read_judged
 from pipeline.kept import base_encoding
 from pipeline.progress import Progress, silent
 from pipeline.store import articles as article_rows
@@ -34,6 +33,15 @@ from pipeline.store.articles import Article, Heading
 from pipeline.store.datasets import QuerySetRow, TrainingSetRow, TrendingWords
 
 _AT_ONCE = 10_000  # articles of one query by id: Postgres takes 65,535 parameters
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What the user's judged query sets keep out of training."""
+
+    queries: list[str]
+    documents: list[tuple[str, str]]  # (title, text) of the relevant documents of sets that have a corpus
+    articles: frozenset[int]  # ids of our articles that are relevant
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class _Input:
     groups: list[SynonymGroup]
     anchor: QuerySetRow | None
     encoding: Encoding  # of the base, which says what part of a text is searched
-    judged: frozenset[int]  # articles that the user's judged query sets name
+    judged: _Judged
 
     def read(self, chosen: Sequence[Dated]) -> list[Article]:
         """These articles with their texts, by (day, id)."""
@@ -64,7 +72,7 @@ class _Input:
     def held_out(self) -> list[Heading]:
         """Articles that are never trained on: those that the anchor set and judged sets name, and their stories."""
         assert self.anchor is not None
-        named = self.judged | set(self.anchor.report["held_out"])
+        named = self.judged.articles | set(self.anchor.report["held_out"])
         # A story's id is that of its first telling, which may be older than the window.
         stories = named | {article.story_id for article in self.articles if article.id in named}
         return [article for article in self.articles if article.id in named or article.story_id in stories]
@@ -101,21 +109,25 @@ def _read(ctx: Context, as_of: AsOf) -> _Input:
         articles = article_rows.headings(conn, as_of, since=since)
         trends = datasets.trending_words(conn, as_of)
         groups = [SynonymGroup(tuple(words), confidence) for words, confidence in datasets.synonyms(conn, as_of)]
-        judged = _judged_articles(ctx, conn)
-        return _Input(ctx, as_of, articles, trends, groups, datasets.anchor(conn), encoding, judged)
+        return _Input(ctx, as_of, articles, trends, groups, datasets.anchor(conn), encoding, _judged(ctx, conn))
 
 
-def _judged_articles(ctx: Context, conn: Connection) -> frozenset[int]:
-    """The ids of the articles that judged sets call relevant: by URL and, where a set has no corpus, by id."""
-    ids: set[int] = set()
+def _judged(ctx: Context, conn: Connection) -> _Judged:
+    """Read the judged sets. They name our articles by URL and, where a set has no corpus, by id."""
+    texts, relevant_texts, ids = list[str](), list[tuple[str, str]](), set[int]()
     for folder in judged_folders(ctx.config):
         queries, corpus = read_judged(folder)
         documents = sorted({document for query in queries.queries for document in query.relevant})
         for start in range(0, len(documents), _AT_ONCE):
             ids.update(map(int, evaluations.article_ids(conn, documents[start : start + _AT_ONCE]).values()))
+        texts += [query.text for query in queries.queries]
         if corpus is None:
             ids.update(int(document) for document in documents if document.isdecimal())
-    return frozenset(ids)
+        else:
+            relevant = set(documents)
+            rows = zip(corpus.ids, corpus.titles, corpus.texts, strict=True)
+            relevant_texts += [(title, text) for document, title, text in rows if document in relevant]
+    return _Judged(texts, relevant_texts, frozenset(ids))
 
 
 def _first_held_out(inputs: _Input) -> dt.date:
@@ -171,7 +183,7 @@ def _recipe(inputs: _Input) -> dict[str, Any]:
             ]
         ),
         "anchor": inputs.anchor.artifact,
-        "judged": content_hash(judged_files(config)),
+        "judged": content_hash([inputs.judged.queries, inputs.judged.documents]),
         "held_out_articles": [a.id for a in inputs.held_out()],
     }
 
@@ -211,8 +223,10 @@ def _make(inputs: _Input, recipe: dict[str, Any], recipe_hash: str, progress: Pr
     holdout.hold_all(guard, inputs.read(inputs.held_out()))
     for query in QuerySet.read(ctx.artifacts.get(inputs.anchor.artifact)).queries:
         guard.hold_out_query(query.text)
-    for folder in judged_folders(ctx.config):
-        _hold_out_judged(guard, folder)
+    for query_text in inputs.judged.queries:
+        guard.hold_out_query(query_text)
+    for title, text in inputs.judged.documents:
+        guard.hold_out_text(title, text)
     refused: Counter[str] = Counter()
     made = make_training_set(
         inputs.read(select(inputs.articles, as_of=as_of.day, settings=settings, guard=guard, refused=refused)),
@@ -258,18 +272,6 @@ def _searched(articles: list[Heading], anchored: set[int], newest: int, size: in
             break
         kept.add(article.id)
     return [a for a in articles if a.id in kept]
-
-
-def _hold_out_judged(guard: Guard, folder: Path) -> None:
-    """Hold out a judged set's queries and, where it has its own corpus, its relevant documents."""
-    queries, corpus = read_judged(folder)
-    relevant = {document for query in queries.queries for document in query.relevant}
-    for query in queries.queries:
-        guard.hold_out_query(query.text)
-    if corpus is not None:
-        for document, title, text in zip(corpus.ids, corpus.titles, corpus.texts, strict=True):
-            if document in relevant:
-                guard.hold_out_text(title, text)
 
 
 def _put_corpus(artifacts: Artifacts, corpus: Corpus) -> str:
