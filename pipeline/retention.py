@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from pipeline.errors import BadInputError
 from pipeline.kept import LOCK, encoding_of, replace
 from pipeline.store import datasets, feeds, models, news, retention
 from pipeline.store import vectors as vector_rows
+
+log = logging.getLogger(__name__)
 
 _SOURCES = {"trainingset": TrainingSet.sources, "corpus": Corpus.sources, "queryset": QuerySet.sources}
 """By kind, for those that hold words of articles: whose they are."""
@@ -48,7 +51,11 @@ def prune(ctx: Context, *, now: dt.datetime | None = None) -> Pruned:
 
 
 def prune_artifacts(ctx: Context, *, now: dt.datetime) -> list[str]:
-    """The artifacts' part of `prune`; their names."""
+    """The artifacts' part of `prune`; their names.
+
+    An artifact that is kept and cannot be read (of another version of Garam) may need any other: then none is pruned,
+    and a warning names it.
+    """
     since = now - dt.timedelta(days=ctx.config.storage.keep_days)
     # Ages first: what is made after this moment is not in the list, and what is named after it is young.
     stored = ctx.artifacts.stored()
@@ -57,7 +64,11 @@ def prune_artifacts(ctx: Context, *, now: dt.datetime) -> list[str]:
         used = [encoding_of(ctx.artifacts.get(n)) for n in retention.needed_models(conn) if ctx.artifacts.has(n)]
         kept |= retention.learned_from(conn, {one[0] for one in used if one is not None}, since)
     kept |= {name for name, made in stored.items() if made >= since}
-    kept = _with_references(ctx.artifacts, kept)
+    try:
+        kept = _with_references(ctx.artifacts, kept)
+    except BadInputError as error:
+        log.warning("no artifact is pruned, since what this one needs is unknown: %s", error)
+        return []
     gone = sorted(stored.keys() - kept)
     with ctx.store.begin() as conn:
         retention.drop(conn, gone)
@@ -78,18 +89,14 @@ def prune_payloads(ctx: Context, *, now: dt.datetime) -> int:
 
 
 def _with_references(artifacts: Artifacts, names: Iterable[str]) -> set[str]:
-    """These artifacts and all that they refer to."""
+    """These artifacts and all that they refer to; BadInputError when one of them cannot be read."""
     reached, waiting = set[str](), set(names)
     while waiting:
         name = waiting.pop()
         reached.add(name)
         read = _READERS.get(name.rpartition("-")[0])
-        if read is None or not artifacts.has(name):
-            continue
-        try:
+        if read is not None and artifacts.has(name):
             waiting |= read(artifacts.get(name)).references() - reached
-        except BadInputError:
-            continue  # of another version of Garam: it can no longer be used
     return reached
 
 

@@ -128,8 +128,7 @@ def test_what_is_old_and_needed_by_nobody_goes_and_nothing_else(ctx: Context) ->
     young = put(ctx, "model", "just made")
     named = put(ctx, "trainingset", "an old one that a training goes on with")
     age(ctx, {named})
-    job = put(ctx, "job", {"training_set": named})
-    FineTuningJob(
+    job = FineTuningJob(
         as_of=JobAsOf(day=AS_OF.day), training_set=named, start=next(iter(base)), training=ctx.config.training
     ).put(ctx.artifacts)
 
@@ -234,6 +233,19 @@ def test_the_frozen_sets_are_left_when_a_removed_article_is_erased(ctx: Context)
     _, anchor, corpus = query_set(ctx, "anchor", frozen=True)
     _, fresh, other = query_set(ctx, "fresh")
     assert erase(ctx, [anchor, corpus, fresh, other]) == ([fresh, other], [anchor, corpus])
+
+
+@pytest.mark.parametrize("unreadable", [{"kind": "train", "format": 1}, {}, [], "job"])
+def test_nothing_is_pruned_while_a_kept_job_cannot_be_read(
+    ctx: Context, unreadable: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = put(ctx, "model", "old")
+    age(ctx)
+    job = ctx.artifacts.put_json(unreadable, "job", "job.json")
+    assert prune_artifacts(ctx, now=dt.datetime.now(dt.UTC)) == []
+    assert job in caplog.text
+    age(ctx, {job})  # nothing needs it any more
+    assert set(prune_artifacts(ctx, now=dt.datetime.now(dt.UTC))) == {old, job}
 
 
 def test_an_artifact_that_is_put_again_is_young_again(ctx: Context) -> None:
