@@ -38,8 +38,14 @@ def rollback(
     """Go back to the generation served before, in a second; pauses automatic promotion until `garam resume`."""
     from pipeline import serving
 
-    generation = serving.rollback(opened(context), actor=_actor(), reason=reason)
-    typer.echo(f"generation {generation} is live; automatic promotion is paused until `garam resume`")
+    ctx = opened(context)
+    live = serving.live(ctx)
+    left = live.id if live is not None else None
+    generation = serving.rollback(ctx, actor=_actor(), reason=reason, away_from=left)
+    typer.echo(
+        f"generation {left} is left and generation {generation} is live; "
+        "automatic promotion is paused until `garam resume`"
+    )
 
 
 def resume(context: typer.Context) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
 from pipeline import serving
 from pipeline.asof import AsOf
+from pipeline.cli import app
 from pipeline.errors import RefusedError, UsageError
 from pipeline.search import bulk, features, query_models
 from pipeline.serving.articles import recipe_of
@@ -258,16 +260,16 @@ def test_rollback_takes_one_call_and_pauses_the_loop(world: World) -> None:
 
 
 def test_a_rollback_never_goes_to_a_generation_that_was_rolled_back_from(
-    tmp_path: Path, database: str, opensearch_url: str
+    tmp_path: Path, database: str, opensearch_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(tmp_path, database, opensearch_url, keep_generations=2)
     try:
-        _promote_and_roll_back(world)
+        _promote_and_roll_back(world, monkeypatch)
     finally:
         world.close()
 
 
-def _promote_and_roll_back(world: World) -> None:
+def _promote_and_roll_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.article(0)
     first = serving.deploy(world.ctx, world.promoted(1, day=1))
     bad_model = world.promoted(2, day=2)
@@ -298,7 +300,9 @@ def _promote_and_roll_back(world: World) -> None:
     fifth = serving.deploy(world.ctx, world.promoted(5, day=5))
     assert serving.rollback(world.ctx, actor="kim", reason="") == again
     rebuilt = serving.rebuild(world.ctx)
-    assert serving.rollback(world.ctx, actor="kim", reason="") == first
+    monkeypatch.setattr("pipeline.cli.serving.opened", lambda _: world.ctx)
+    told = CliRunner().invoke(app, ["rollback"], catch_exceptions=False).output
+    assert f"generation {rebuilt} is left and generation {first} is live" in " ".join(told.split())
     assert len({first, bad, third, again, fifth, rebuilt}) == 6
     world.agree()
 
