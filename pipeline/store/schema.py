@@ -253,6 +253,23 @@ query_weights = _table(
     sa.UniqueConstraint("statistics_id", "content_hash"),
 )
 
+trend_weights = _table(
+    "trend_weights",
+    _id(),
+    sa.Column("day", sa.Date, nullable=False, index=True),
+    _time("known_by"),
+    _ref("token_version_id", "counting_versions.id"),
+    _ref("word_version_id", "counting_versions.id"),
+    _text("config_hash"),
+    _text("content_hash"),
+    _text("vocabulary_hash"),
+    sa.Column("gates", sa.LargeBinary, nullable=False),  # token ids and their gates
+    _json("words"),  # the strongest rising words with their counts
+    _text("note", default=""),
+    _time("created_at", now=True),
+    sa.UniqueConstraint("day", "known_by", "token_version_id", "word_version_id", "config_hash"),
+)
+
 # ---------------------------------------------------------------- synonyms
 synonym_runs = _table(
     "synonym_runs",

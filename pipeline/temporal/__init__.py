@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.temporal.learn import learn_statistics
     from pipeline.temporal.plots import plot_drift, plot_series, plot_trends
     from pipeline.temporal.sentences import korean
+    from pipeline.temporal.trend_weights import measure_trend_weights
     from pipeline.temporal.weight_explanation import ExplainedWeights, TokenWeight, explain_weights
     from pipeline.temporal.weights import make_query_weights
 
@@ -33,6 +34,7 @@ _HOME = {
     "count_articles": "counting",
     "learn_statistics": "learn",
     "make_query_weights": "weights",
+    "measure_trend_weights": "trend_weights",
     "ExplainedWeights": "weight_explanation",
     "TokenWeight": "weight_explanation",
     "explain_weights": "weight_explanation",
@@ -70,6 +72,7 @@ __all__ = [
     "korean",
     "learn_statistics",
     "make_query_weights",
+    "measure_trend_weights",
     "no_trends",
     "plot_drift",
     "plot_series",
