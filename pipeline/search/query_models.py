@@ -25,8 +25,8 @@ from pipeline.search.cluster import Cluster, ClusterError
 MAX_WEIGHT = 64.0
 """Largest weight of a query token (Lucene's FeatureField)."""
 NO_WEIGHT = 1e-9
-"""Weight of a token that must not count. A query may not hold zero, and ML Commons gives 1 to what is not listed; a
-token that counts for nothing adds less than this times its document weight, far under the precision of a score."""
+"""Weight that is listed for a token that must not count: a query may not hold zero, and ML Commons gives 1 to what is
+not listed. `package` has such tokens dropped; where it cannot, one adds less than the precision of a score."""
 CHUNK_BYTES = 10_000_000
 GROUP = "garam"
 SETTINGS = {"plugins.ml_commons.allow_registering_model_via_local_file": "true"}
@@ -49,7 +49,8 @@ def package(model_folder: Path, query_weights: NDArray[np.float32] | None = None
     """The zip of a model folder's ``tokenizer.json`` and its weights by token, the same bytes every time.
 
     ``query_weights`` (V,) in [0, 64] replaces the folder's own ``idf.json``; its order is the tokenizer's ids. Every
-    token is written. Raises BadInputError where the folder has no such files or a weight cannot be served.
+    token is listed; those of weight 0 are dropped from queries. Raises BadInputError where the folder has no such
+    files or a weight cannot be served.
     """
     try:
         spec = json.loads((model_folder / "tokenizer.json").read_text("utf-8"))
@@ -66,6 +67,7 @@ def package(model_folder: Path, query_weights: NDArray[np.float32] | None = None
         raise BadInputError(f"query weights must be numbers from 0 to {MAX_WEIGHT:g}: OpenSearch refuses others")
     spec["padding"] = None
     spec["truncation"] = _truncation(model_folder, spec)
+    _drop(spec, [token for token, weight in zip(tokens, weights.tolist(), strict=True) if not weight])
     table = {
         token: float(f"{weight:.9g}") if weight > 0 else NO_WEIGHT
         for token, weight in zip(tokens, weights.tolist(), strict=True)
@@ -78,6 +80,19 @@ def package(model_folder: Path, query_weights: NDArray[np.float32] | None = None
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
     return buffer.getvalue()
+
+
+def _drop(spec: dict[str, Any], tokens: list[str]) -> None:
+    """Have queries lose these tokens: as WordPiece finds them, they get a special token's id, which ML Commons drops.
+
+    So a token without weight costs no time, and trend weights, which most tokens have none of, cost next to nothing
+    where nothing is a trend. The cut of a text into tokens stays. Other tokenizers than WordPiece keep their tokens,
+    whose weight is then `NO_WEIGHT`.
+    """
+    added = {token["content"]: token for token in spec.get("added_tokens", [])}
+    special = [token["id"] for token in added.values() if token["special"]]
+    if special and spec["model"].get("type") == "WordPiece":
+        spec["model"]["vocab"] |= {token: special[0] for token in tokens if token not in added}
 
 
 def _truncation(model_folder: Path, spec: dict[str, Any]) -> dict[str, Any] | None:

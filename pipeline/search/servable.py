@@ -142,7 +142,7 @@ def _unequal(
     for start in range(0, len(texts), 50):
         part = texts[start : start + 50]
         for offset, made in enumerate(query_models.predict(cluster, model_id, part)):
-            # Tokens that count for nothing are in the answer with NO_WEIGHT: a query cannot hold zero.
+            # What cannot be dropped (`query_models.package`) is in the answer with NO_WEIGHT: a query cannot hold zero.
             counted = {
                 token: np.float32(weight) for token, weight in made.items() if weight > query_models.NO_WEIGHT * 2
             }

@@ -6,12 +6,14 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pipeline.encoder.encoding import QUERY_TOKENS
 from pipeline.errors import BadInputError, ConfigError, UnavailableError
@@ -54,6 +56,26 @@ def test_a_package_is_the_same_every_time_and_lists_every_token(tmp_path: Path) 
     assert json.loads(archive.read("tokenizer.json"))["truncation"]["max_length"] == QUERY_TOKENS + 2
     other = query_models.package(tmp_path / "model", encoder.query_weights * 2)
     assert query_models.content_name("x", other) != query_models.content_name("x", first)
+
+
+@pytest.mark.parametrize("counted", [0.0, 0.1, 0.9, 1.0])
+@pytest.mark.parametrize("kind", [models.WordPiece, models.WordLevel])
+def test_words_without_weight_leave_no_token(tmp_path: Path, kind: Any, counted: float) -> None:
+    tokens = ["[UNK]", "[CLS]", "가", "##가", "##나", "나", "가나", "a", "##a", "aa", "2", "##은"]
+    tokenizer = Tokenizer(kind(dict(zip(tokens, range(len(tokens)), strict=True)), unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens(["[UNK]", "[CLS]"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    weights = (np.random.default_rng(0).random(len(tokens)) < counted).astype(np.float32)
+    (tmp_path / "idf.json").write_text(json.dumps(dict.fromkeys(tokens, 1.0)))
+    archive = zipfile.ZipFile(io.BytesIO(query_models.package(tmp_path, weights)))
+    served = Tokenizer.from_str(archive.read("tokenizer.json").decode())
+    kept = {token for token, weight in zip(tokens, weights, strict=True) if weight or kind is models.WordLevel}
+    for text in ("가나은 aaa 2", "나가나 2 없다 a", "가나", "[CLS] 나"):
+        # As ML Commons names them: each id decoded alone, without special tokens.
+        named = [served.decode([number], skip_special_tokens=True) for number in served.encode(text).ids]
+        wanted = [token for token in tokenizer.encode(text).tokens if token in kept and token not in tokens[:2]]
+        assert [name for name in named if name] == wanted
 
 
 @pytest.mark.parametrize("bad", [-1.0, 65.0, float("nan")])
@@ -103,3 +125,16 @@ def test_vectors_are_not_shown_and_the_mapping_is_strict() -> None:
     assert body["mappings"]["_source"]["excludes"] == ["emb", "seismic"]
     assert body["settings"]["index"]["search.default_pipeline"] == "news-g0003"
     assert "seismic" not in bodies.news_index({}, shards=1, replicas=0, pipeline="p")["mappings"]["properties"]
+
+
+@pytest.mark.parametrize(("trends", "strength"), [({}, 0.7), ({"b": 0.0}, 0.7), ({"a": 1.0}, 0.0)])
+def test_nothing_to_lift_is_one_clause(trends: dict[str, float], strength: float) -> None:
+    terms = {"a": 1.0, "b": 2.0}
+    assert bodies.ranked_tokens(terms, trends, strength=strength, days=3) == bodies.sparse_tokens(terms)
+
+
+@pytest.mark.parametrize("depth", [None, 50])
+def test_a_template_without_trends_has_one_clause(depth: int | None) -> None:
+    source = bodies.search_template(trend_model=None, strength=0.7, days=3, depth=depth)
+    assert "function_score" not in source
+    assert source == bodies.search_template(trend_model="some", strength=0, days=3, depth=depth)
