@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 SEISMIC_LIMIT = 32_768
 """``sparse_vector`` folds token ids modulo this: a larger vocabulary would collide silently."""
+DATE = "published_at"
+SHOWN = ("title", "url", "outlet", "category", "published_at")
+HORIZON = 7.0
+"""Times ``days`` after which recency is cut off. exp(-7) = .0009 of it is left: with a strength of up to 4, and no
+trend weight above its query weight, that is less of a score than `features.PRECISION`."""
 KEYWORD_BYTES = 8_000  # a longer keyword is kept and shown, and not searched (Lucene's limit is 32,766 bytes)
 
 # Compounds are indexed whole and in parts (mixed), so that 한국은행 is found by 은행; particles and endings are dropped
@@ -149,6 +156,118 @@ def sparse_tokens(tokens: Mapping[str, float]) -> dict[str, Any]:
     return {"neural_sparse": {"emb": {"query_tokens": dict(tokens)}}}
 
 
-def hybrid(text: str, depth: int) -> dict[str, Any]:
-    """BM25 and sparse together, the best ``depth`` of each; the index's search pipeline makes one score of both."""
-    return {"hybrid": {"queries": [bm25(text), sparse(text)], "pagination_depth": depth}}
+def recent(
+    inner: Mapping[str, Any], *, strength: float, days: float, field: str = DATE, origin: str = "now"
+) -> dict[str, Any]:
+    """``inner``'s score times strength x exp(-age / days), the age counted from ``origin`` to the document's ``field``.
+
+    Only documents of the last `HORIZON` x ``days`` are scored, where all but e^-7 of the decay has happened. One
+    without a date, or with one after ``origin``, gets nothing. ``strength`` is above 0.
+    """
+    seconds = days * 86_400
+    return {
+        "function_score": {
+            "query": {
+                "bool": {
+                    "must": [dict(inner)],
+                    "filter": [
+                        {"range": {field: {"gte": _before(origin, math.ceil(HORIZON * seconds)), "lte": origin}}}
+                    ],
+                }
+            },
+            "functions": [{"exp": {field: {"origin": origin, "scale": f"{seconds:.0f}s", "decay": math.exp(-1)}}}],
+            "boost_mode": "multiply",
+            "boost": strength,
+        }
+    }
+
+
+def _before(origin: str, seconds: int) -> str:
+    """OpenSearch's date arithmetic: ``seconds`` before ``origin``."""
+    return f"{origin}{'' if origin == 'now' else '||'}-{seconds}s"
+
+
+def ranked(
+    terms: dict[str, Any],
+    trends: dict[str, Any] | None,
+    *,
+    strength: float,
+    days: float,
+    origin: str = "now",
+) -> dict[str, Any]:
+    """The ranking that users get: the clause of a query's terms, and its trends' clause while an article is recent.
+
+    Both are `sparse` or both `sparse_tokens`. Without trends (None, or strength 0) it is the clause of the terms alone.
+    """
+    if trends is None or strength <= 0:
+        return terms
+    return {"bool": {"should": [terms, recent(trends, strength=strength, days=days, origin=origin)]}}
+
+
+def ranked_tokens(
+    tokens: Mapping[str, float], trends: Mapping[str, float], *, strength: float, days: float, origin: str = "now"
+) -> dict[str, Any]:
+    """`ranked` for clients without ML Commons: feature name -> weight by the query weights and by the trend weights."""
+    second = {token: weight for token, weight in trends.items() if weight > 0}
+    return ranked(
+        sparse_tokens(tokens),
+        sparse_tokens(second) if second else None,
+        strength=strength,
+        days=days,
+        origin=origin,
+    )
+
+
+def published(query: dict[str, Any], since: str | None = None, until: str | None = None) -> dict[str, Any]:
+    """``query`` among the articles of these dates, both included; a date without an hour is the whole day in Seoul."""
+    bounds = {"gte": since, "lte": until}
+    filters = [{"range": {DATE: {name: value, "time_zone": "Asia/Seoul"}}} for name, value in bounds.items() if value]
+    return {"bool": {"must": [query], "filter": filters}}
+
+
+def hybrid(
+    text: str,
+    depth: int,
+    *,
+    ranking: dict[str, Any] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+) -> dict[str, Any]:
+    """BM25 and ``ranking`` (default `sparse`), the best ``depth`` of each, among the articles of these dates.
+
+    The index's search pipeline makes one score of both.
+    """
+    legs = [published(leg, since, until) for leg in (bm25(text), ranking or sparse(text))]
+    return {"hybrid": {"queries": legs, "pagination_depth": depth}}
+
+
+# ---------------------------------------------------------------- stored templates
+def search_template(
+    *, trend_model: str | None, strength: float, days: float, depth: int | None = None, shown: Sequence[str] = SHOWN
+) -> str:
+    """The mustache source of an alias' search template: `ranked`, or with a ``depth`` `hybrid` of it and BM25.
+
+    Its parameters are ``query`` (the text as it was typed) and optionally ``size`` (10), ``from`` (0),
+    ``published_from`` and ``published_to`` (see `published`). Mustache escapes them for JSON, and every one stands
+    within quotes, so that none can add to the query. ``trend_model`` is the id of the query model of trend weights
+    (None: no recency), the first clause's is that of the index's search pipeline. ``shown`` are the fields in answers.
+    """
+    text, since, until = "{{query}}", "{{published_from}}", "{{published_to}}"
+    trends = sparse(text, trend_model) if trend_model else None
+    ranking = ranked(sparse(text), trends, strength=strength, days=days)
+    body = {
+        "size": "{{size}}{{^size}}10{{/size}}",
+        "from": "{{from}}{{^from}}0{{/from}}",
+        "query": hybrid(text, depth, ranking=ranking, since=since, until=until)
+        if depth
+        else published(ranking, since, until),
+        "_source": list(shown),
+        "track_total_hits": False,
+    }
+    source = json.dumps(body, ensure_ascii=False)
+    first, second = (json.dumps(one) for one in published({}, since, until)["bool"]["filter"])
+    return source.replace(
+        f"[{first}, {second}]",
+        "[{{#published_from}}" + first + "{{#published_to}}, {{/published_to}}{{/published_from}}"
+        "{{#published_to}}" + second + "{{/published_to}}]",
+    )

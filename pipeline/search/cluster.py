@@ -225,6 +225,27 @@ class Cluster:
         """Delete a search pipeline; one that is not there is fine."""
         self.call("DELETE", f"/_search/pipeline/{quote(name, safe='')}", missing_ok=True)
 
+    # ------------------------------------------------------------------ search templates
+    def put_template(self, name: str, source: str) -> None:
+        """Store the mustache ``source`` of a search template under ``name``, in place of what was there."""
+        self.call("PUT", f"/_scripts/{quote(name, safe='')}", {"script": {"lang": "mustache", "source": source}})
+
+    def template(self, name: str) -> str | None:
+        """The source of a stored search template, None where there is none."""
+        answer = self.call("GET", f"/_scripts/{quote(name, safe='')}", missing_ok=True)
+        return str(answer["script"]["source"]) if answer else None
+
+    def delete_template(self, name: str) -> None:
+        """Delete a stored search template; one that is not there is fine."""
+        self.call("DELETE", f"/_scripts/{quote(name, safe='')}", missing_ok=True)
+
+    def search_template(self, index: str, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a search by a stored template with these parameters, as a client asks it."""
+        answer: dict[str, Any] = self.call(
+            "POST", f"/{quote(index)}/_search/template", {"id": name, "params": dict(params)}
+        )
+        return answer
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
