@@ -1,4 +1,5 @@
-"""crawl_news: every 30 minutes, polls the feeds that are due; then new articles go to the live index.
+"""crawl_news: every 30 minutes, polls the feeds that are due; then new articles go to the live index, and words that
+rise today lift them in the ranking.
 
 One task polls all feeds concurrently: one task per feed would be thousands of task instances a day. Its log has the
 result of each poll. `watch_outlets` fails once for each outlet that goes silent, so that alerts on failed tasks report
@@ -55,6 +56,14 @@ def crawl_news() -> None:
         with garam() as ctx:
             return serving.index_new_articles(ctx, progress=logged())
 
+    @task
+    def renew_trends() -> int | None:
+        """Count the new articles, and let words that rise find today's articles first."""
+        from pipeline import daily
+
+        with garam() as ctx:
+            return daily.renew_trends(ctx, progress=logged())
+
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def watch_outlets() -> list[str]:
         """Fail when an outlet has gone silent since the last run, with its sentence as the error."""
@@ -69,7 +78,7 @@ def crawl_news() -> None:
             raise AirflowFailException("; ".join(new))
         return silent
 
-    crawl() >> [index_new_articles(), watch_outlets()]
+    crawl() >> [index_new_articles(), renew_trends(), watch_outlets()]
 
 
 crawl_news()

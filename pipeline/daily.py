@@ -62,6 +62,19 @@ def publish_weights(ctx: Context, query_weights_id: int) -> bool:
     return accepted
 
 
+def renew_trends(ctx: Context, progress: Progress = silent) -> int | None:
+    """Count what the crawl brought, measure which words rise now, and serve it; the trend weights' id.
+
+    None before there is a base, whose vocabulary is what is counted.
+    """
+    if base(ctx) is None:
+        return None
+    temporal.count_articles(ctx, progress=progress)
+    trend_weights_id = temporal.measure_trend_weights(ctx, settle(ctx, today()))
+    serving.publish_trend_weights(ctx, trend_weights_id)
+    return trend_weights_id
+
+
 def learn(ctx: Context, day: dt.date, known_by: dt.datetime | None = None, progress: Progress = silent) -> Learned:
     """Counts, statistics, query weights and synonyms of a day."""
     refuse_future(day)

@@ -18,7 +18,7 @@ from pipeline.context import Context
 from pipeline.encoder.encoding import cut
 from pipeline.errors import BadInputError
 from pipeline.kept import LOCK, encoding_of, replace
-from pipeline.store import datasets, feeds, models, news, retention
+from pipeline.store import datasets, feeds, models, news, retention, trend_weights
 from pipeline.store import vectors as vector_rows
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ def prune_artifacts(ctx: Context, *, now: dt.datetime) -> list[str]:
     gone = sorted(stored.keys() - kept)
     with ctx.store.begin() as conn:
         retention.drop(conn, gone)
+        trend_weights.prune(conn, since)
     for name in gone:
         ctx.artifacts.remove(name)
     return gone

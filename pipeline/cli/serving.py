@@ -100,7 +100,40 @@ def search(
     )
 
 
+def recency(
+    context: typer.Context,
+    switch: Annotated[str | None, typer.Argument(help="off: rank by words alone, at once; on: again with age")] = None,
+    reason: Annotated[str, typer.Option(help="kept with the switch")] = "asked for by command",
+    renew: Annotated[bool, typer.Option(help="measure what rises now first")] = False,
+    as_json: Json = False,
+) -> None:
+    """Which words rise and so find today's articles first; switch that off and on."""
+    from pipeline import daily, serving
+
+    ctx = opened(context)
+    if switch not in (None, "off", "on"):
+        raise UsageError(f"{switch!r} is no switch: write off or on, or nothing to see what is lifted now")
+    if renew:
+        with shown() as progress:
+            daily.renew_trends(ctx, progress)
+    if switch is not None:
+        serving.set_recency(ctx, switch == "on", reason)
+    now = serving.recency(ctx)
+    if as_json:
+        print_json(plain(now))
+        return
+    if now.off is not None:
+        out.print(f"recency is off ({now.off}): `garam recency on` switches it on", markup=False)
+    out.print(f"strength {now.strength:g}, {now.days:g} days; {now.as_of or 'nothing served'}", markup=False)
+    if now.note:
+        out.print(now.note, markup=False)
+    print_table(
+        ["word", "gate", "stories of 24 hours", "expected", "outlets", "tokens"],
+        [(w["word"], w["gate"], w["stories"], w["expected"], w["outlets"], " ".join(w["tokens"])) for w in now.words],
+    )
+
+
 def add_commands(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (deploy, rollback, resume, rebuild, prune, search):
+    for command in (deploy, rollback, resume, rebuild, prune, search, recency):
         app.command()(command)

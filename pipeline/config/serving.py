@@ -42,6 +42,14 @@ class ServingConfig(Section):
     hybrid_depth: int = key(
         100, "documents of each ranking that hybrid search mixes (the query's pagination_depth)", ge=10, le=10_000
     )
+    recency_strength: float = key(
+        0.5,
+        "gain of a new article by words that rise, as a share of their score; 0: age never counts (docs/time.md)",
+        ge=0,
+        le=8,
+        common=True,
+    )
+    recency_days: float = key(1.0, "age at which that gain has fallen to a third (1/e)", ge=0.1, le=60)
     verify_documents: int = key(
         32, "articles whose scores are compared with the encoder's before a swap", ge=1, le=1000
     )

@@ -45,12 +45,16 @@ class QueryModel:
     created_s: float
 
 
-def package(model_folder: Path, query_weights: NDArray[np.float32] | None = None) -> bytes:
+def package(
+    model_folder: Path,
+    query_weights: NDArray[np.float32] | None = None,
+    gates: NDArray[np.float32] | None = None,
+) -> bytes:
     """The zip of a model folder's ``tokenizer.json`` and its weights by token, the same bytes every time.
 
     ``query_weights`` (V,) in [0, 64] replaces the folder's own ``idf.json``; its order is the tokenizer's ids. Every
-    token is listed; those of weight 0 are dropped from queries. Raises BadInputError where the folder has no such
-    files or a weight cannot be served.
+    token is listed; those of weight 0 are dropped from queries. ``gates`` (V,) in [0, 1] multiply the weights. Raises
+    BadInputError where the folder has no such files or a weight cannot be served.
     """
     try:
         spec = json.loads((model_folder / "tokenizer.json").read_text("utf-8"))
@@ -63,6 +67,8 @@ def package(model_folder: Path, query_weights: NDArray[np.float32] | None = None
     weights = np.fromiter(own.values(), np.float32) if query_weights is None else np.asarray(query_weights, np.float32)
     if weights.shape != (len(tokens),):
         raise BadInputError(f"{len(weights)} query weights do not fit a vocabulary of {len(tokens)} tokens")
+    if gates is not None:
+        weights = weights * gates
     if not np.isfinite(weights).all() or (weights < 0).any() or (weights > MAX_WEIGHT).any():
         raise BadInputError(f"query weights must be numbers from 0 to {MAX_WEIGHT:g}: OpenSearch refuses others")
     spec["padding"] = None

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from pipeline.serving.live_index import index_new_articles
     from pipeline.serving.query_weights import publish_query_weights
     from pipeline.serving.searching import Hit, SearchResult, search
+    from pipeline.serving.trends import Recency, publish_trend_weights, recency, set_recency
 
 __all__ = [
     "Hit",
     "PruneReport",
+    "Recency",
     "SearchResult",
     "deploy",
     "forget",
@@ -30,15 +32,19 @@ __all__ = [
     "live",
     "prune",
     "publish_query_weights",
+    "publish_trend_weights",
     "rebuild",
+    "recency",
     "resume",
     "rollback",
     "search",
+    "set_recency",
 ]
 
 _HOME = {
     "Hit": "searching",
     "PruneReport": "leftovers",
+    "Recency": "trends",
     "SearchResult": "searching",
     "deploy": "deployment",
     "forget": "articles",
@@ -46,10 +52,13 @@ _HOME = {
     "live": "alias",
     "prune": "leftovers",
     "publish_query_weights": "query_weights",
+    "publish_trend_weights": "trends",
     "rebuild": "deployment",
+    "recency": "trends",
     "resume": "alias",
     "rollback": "alias",
     "search": "searching",
+    "set_recency": "trends",
 }
 
 __getattr__ = attributes(__name__, _HOME)

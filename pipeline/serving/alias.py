@@ -16,6 +16,7 @@ from pipeline.errors import GaramError, RefusedError
 from pipeline.serving import locks
 from pipeline.serving.articles import catch_up, remove_unwanted
 from pipeline.serving.recipe import Names
+from pipeline.serving.templates import put_templates
 from pipeline.store import generations, models
 from pipeline.store.generations import Deployment, Generation
 
@@ -44,7 +45,8 @@ def _reconcile(ctx: Context) -> Generation | None:
     names = Names(ctx.config.serving.alias)
     behind = ctx.cluster.behind(names.alias)
     with ctx.store.begin() as conn:
-        for one in generations.announced(conn):
+        announced = generations.announced(conn)
+        for one in announced:
             if behind == [generations.get(conn, one.generation_id).index_name]:
                 _finish(conn, one)
             else:
@@ -52,11 +54,14 @@ def _reconcile(ctx: Context) -> Generation | None:
         current = generations.live(conn)
     if current is None:
         return None
+    if announced:  # whoever was killed may have moved the alias and not written the templates
+        put_templates(ctx, current)
     index = current.index_name
     agree = all(ctx.cluster.behind(alias) == [index] for alias in names.aliases)
     if not agree and ctx.cluster.exists(index):
         log.warning("the alias %s did not point at %s, which the database says is live: moved", names.alias, index)
         ctx.cluster.point(names.aliases, index)
+        put_templates(ctx, current)
     return current
 
 
@@ -92,6 +97,7 @@ def _move(ctx: Context, generation: Generation, *, action: str, actor: str, reas
             if previous is not None and previous.model_id != generation.model_id:
                 models.mark_unhealthy(conn, previous.model_id, f"rolled back from: {why}")
     ctx.cluster.point(Names(ctx.config.serving.alias).aliases, generation.index_name)
+    put_templates(ctx, generation)
     with ctx.store.begin() as conn:
         _finish(conn, Deployment(number, generation.id, action, actor, reason, generation.created_at, None))
 

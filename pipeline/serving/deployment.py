@@ -14,6 +14,7 @@ from pipeline.serving.build import build
 from pipeline.serving.leftovers import sweep
 from pipeline.serving.query_weights import publish_newest
 from pipeline.serving.recipe import Recipe
+from pipeline.serving.trends import publish_newest_trends
 from pipeline.store import evaluations, generations, models
 
 
@@ -51,6 +52,7 @@ def deploy(ctx: Context, model_id: int, *, actor: str = LOOP, force: bool = Fals
         swap(ctx, generation, action="rebuild" if serves else "promote", actor=actor, reason=reason)
         catch_up(ctx, generation, recipe, progress)
         publish_newest(ctx)
+        publish_newest_trends(ctx)
         sweep(ctx)
         progress(f"{generation.index_name} is live", 1, 1)
     return generation.id
@@ -76,5 +78,6 @@ def rebuild(ctx: Context, *, actor: str = "operator", progress: Progress = silen
         swap(ctx, generation, action="rebuild", actor=actor, reason=f"replaces generation {current.id}")
         catch_up(ctx, generation, recipe, progress)
         publish_newest(ctx)
+        publish_newest_trends(ctx)
         sweep(ctx)
     return generation.id

@@ -64,8 +64,10 @@ def sweep(ctx: Context, *, unfinished: str | None = None) -> PruneReport:
     with ctx.store.lock(locks.MODELS):
         with ctx.store.begin() as conn:
             kept = generations.with_status(conn, ("building", "ready", *generations.WARM))
-        used = {generation.query_model for generation in kept} | _named(cluster.pipelines(names.indices))
-        for model in query_models.models(cluster, names.query_models):
+        used = {one.query_model for one in kept} | _named(cluster.pipelines(names.indices))
+        used |= {one.trend_model for one in kept}
+        every = query_models.models(cluster, names.query_models) + query_models.models(cluster, names.trend_models)
+        for model in every:
             if model.id not in used:
                 query_models.remove(cluster, model.id)
                 gone.append(model.name)

@@ -83,9 +83,9 @@ class Recipe:
             return None
         return QueryWeights.read(self._ctx.artifacts.get(self.weights.artifact)).weights
 
-    def package(self) -> bytes:
-        """The query model's zip."""
-        return query_models.package(self._ctx.artifacts.get(self.model.artifact), self.query_weights)
+    def package(self, gates: NDArray[np.float32] | None = None) -> bytes:
+        """The query model's zip; ``gates`` (V,) of trend weights multiply the query weights."""
+        return query_models.package(self._ctx.artifacts.get(self.model.artifact), self.query_weights, gates)
 
     def pipeline(self, query_model: str) -> dict[str, Any]:
         """The search pipeline's body."""
@@ -198,3 +198,18 @@ class Names:
     def query_models(self) -> str:
         """The prefix of query models' names."""
         return f"{self.alias}-query"
+
+    @property
+    def trend_models(self) -> str:
+        """The prefix of the names of trend weights' query models."""
+        return f"{self.alias}-trends"
+
+    @property
+    def template(self) -> str:
+        """The stored search template that clients send their text to."""
+        return self.alias
+
+    @property
+    def hybrid_template(self) -> str:
+        """The stored search template with BM25 beside the model."""
+        return f"{self.alias}-hybrid"

@@ -1,9 +1,10 @@
-"""Searching the live generation as its clients do: plain text to the alias."""
+"""Searching the live generation as its clients do: plain text to the alias' stored search template."""
 
 from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline.encoder.vocabulary import Vocabulary
 from pipeline.errors import RefusedError, UnavailableError, UsageError
 from pipeline.search import bodies
 from pipeline.search.long_queries import shortened
+from pipeline.serving.recipe import Names
 from pipeline.store import generations, models
 from pipeline.text.normalise import clean_title
 
@@ -58,18 +60,21 @@ def search(ctx: Context, text: str, *, mode: str = "sparse", size: int = 10) -> 
         raise UsageError(f"{mode!r} is no way to search: choose one of {', '.join(MODES)}")
     if not 1 <= size <= 1000:
         raise UsageError("between 1 and 1000 articles can be asked for")
-    alias = ctx.config.serving.alias
+    alias, names = ctx.config.serving.alias, Names(ctx.config.serving.alias)
+    if mode == "hybrid" and size > ctx.config.serving.hybrid_depth:
+        raise UsageError(f"hybrid search mixes the best {ctx.config.serving.hybrid_depth} articles: ask for as many")
     behind = ctx.cluster.behind(alias)
     if not behind:
         raise RefusedError("no generation is live yet, so nothing can be searched: deploy a model first")
 
     def hits_of(part: str) -> list[dict[str, Any]]:
-        if mode == "hybrid":
-            query = bodies.hybrid(part, max(size, ctx.config.serving.hybrid_depth))
+        if mode == "bm25":
+            shown = {"_source": list(bodies.SHOWN), "track_total_hits": False}
+            answer = ctx.cluster.call("POST", f"/{alias}/_search", {"size": size, "query": bodies.bm25(part), **shown})
         else:
-            query = {"sparse": bodies.sparse, "bm25": bodies.bm25}[mode](part)
-        body = {"size": size, "query": query, "_source": ["title", "url", "published_at"], "track_total_hits": False}
-        hits: list[dict[str, Any]] = _ask(ctx, alias, body)["hits"]["hits"]
+            template = names.hybrid_template if mode == "hybrid" else names.template
+            answer = _when_ready(lambda: ctx.cluster.search_template(alias, template, {"query": part, "size": size}))
+        hits: list[dict[str, Any]] = answer["hits"]["hits"]
         return hits
 
     hits, searched = shortened(hits_of, _first_tokens(ctx, text))
@@ -106,11 +111,11 @@ def _first_tokens(ctx: Context, text: str) -> str:
     return text if len(ends) <= QUERY_TOKENS else text[: ends[QUERY_TOKENS - 1]]
 
 
-def _ask(ctx: Context, alias: str, body: dict[str, Any]) -> Any:
+def _when_ready(search: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     end = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return ctx.cluster.call("POST", f"/{alias}/_search", body)
+            return search()
         except UnavailableError as error:
             if "is not ready for" not in str(error) or time.monotonic() > end:
                 raise

@@ -30,6 +30,8 @@ class Generation:
     index_name: str
     content_hash: str
     query_model: str | None  # id in ML Commons
+    trend_weights_id: int | None  # None: none were published yet
+    trend_model: str | None  # id in ML Commons; None: no word is lifted
     status: str  # building, ready, live, retired, rolled_back, failed, deleted
     settings: dict[str, Any]
     created_at: dt.datetime
@@ -129,6 +131,15 @@ def set_query_model(
         sa.update(generations)
         .where(generations.c.id == generation_id)
         .values(query_model=query_model, query_weights_id=query_weights_id, content_hash=content_hash)
+    )
+
+
+def set_trends(conn: Connection, generation_id: int, trend_weights_id: int, trend_model: str | None) -> None:
+    """Record which trend weights a generation serves, and by which query model (None: no word is lifted)."""
+    conn.execute(
+        sa.update(generations)
+        .where(generations.c.id == generation_id)
+        .values(trend_weights_id=trend_weights_id, trend_model=trend_model)
     )
 
 

@@ -410,6 +410,8 @@ generations = _table(
     _text("index_name", unique=True),
     _text("content_hash"),
     _text("query_model", nullable=True),  # id in ML Commons
+    _ref("trend_weights_id", "trend_weights.id", nullable=True),
+    _text("trend_model", nullable=True),  # id in ML Commons; null: no word is lifted
     _text("status", default="building"),  # building, ready, live, retired, rolled_back, failed, deleted
     _json("settings"),
     _time("created_at", now=True),

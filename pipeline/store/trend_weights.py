@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from pipeline.asof import AsOf
 from pipeline.errors import UsageError
 from pipeline.store.packed import pack, unpack
+from pipeline.store.schema import generations
 from pipeline.store.schema import trend_weights as table
 
 
@@ -36,6 +37,12 @@ class TrendWeights:
     words: list[dict[str, Any]]
     note: str
     created_at: dt.datetime
+
+    def dense(self, size: int) -> NDArray[np.float32]:
+        """The gates of a whole vocabulary, (size,)."""
+        gates = np.zeros(size, np.float32)
+        gates[self.tokens] = self.gates
+        return gates
 
 
 _T = table.c
@@ -84,6 +91,18 @@ def add(
     known = find(conn, as_of, token_version_id, word_version_id, config_hash)
     assert known is not None
     return known
+
+
+def newest(conn: Connection, vocabulary_hash: str) -> int | None:
+    """The id of the newest trend weights of a vocabulary; None when there are none."""
+    query = sa.select(_T.id).where(_T.vocabulary_hash == vocabulary_hash)
+    return conn.execute(query.order_by(_T.day.desc(), _T.known_by.desc(), _T.id.desc()).limit(1)).scalar_one_or_none()
+
+
+def prune(conn: Connection, before: dt.datetime) -> int:
+    """Delete rows made before then that no generation serves; how many. They can be computed again."""
+    served = sa.select(generations.c.trend_weights_id).where(generations.c.trend_weights_id.is_not(None))
+    return conn.execute(sa.delete(table).where(_T.created_at < before, _T.id.not_in(served))).rowcount
 
 
 def get(conn: Connection, trend_weights_id: int) -> TrendWeights:

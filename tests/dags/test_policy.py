@@ -139,9 +139,9 @@ def test_a_refusal_never_deploys(bag: Any) -> None:
     assert dag.get_task("record_approval").upstream_task_ids == {"decide", "ask_for_approval"}
 
 
-def test_a_crawl_is_three_tasks_and_a_silent_outlet_never_stops_the_index(bag: Any) -> None:
+def test_a_crawl_is_four_tasks_and_a_silent_outlet_never_stops_the_index(bag: Any) -> None:
     dag = bag.dags["crawl_news"]
-    assert {task.task_id for task in dag.tasks} == {"crawl", "index_new_articles", "watch_outlets"}
+    assert {task.task_id for task in dag.tasks} == {"crawl", "index_new_articles", "renew_trends", "watch_outlets"}
     assert not any(task.is_mapped for task in dag.tasks), "half-hourly, a task a feed would be thousands a day"
     watch = dag.get_task("watch_outlets")
     assert watch.trigger_rule == "all_done"

@@ -201,7 +201,10 @@ class World:
             self.ctx.cluster.delete_index(index)
         for name in self.ctx.cluster.pipelines(f"{self.alias}-g*"):
             self.ctx.cluster.delete_pipeline(name)
-        for model in query_models.models(self.ctx.cluster, f"{self.alias}-query"):
-            query_models.remove(self.ctx.cluster, model.id)
+        for kind in ("query", "trends"):
+            for model in query_models.models(self.ctx.cluster, f"{self.alias}-{kind}"):
+                query_models.remove(self.ctx.cluster, model.id)
+        for name in (self.alias, f"{self.alias}-hybrid"):
+            self.ctx.cluster.delete_template(name)
         self.ctx.store.close()
         self.ctx.cluster.close()
