@@ -34,6 +34,7 @@ def collect(ctx: Context, day: dt.date | None = None) -> dict[str, Any]:
         trend_day = statistics_rows.get(conn, statistics_id).as_of.day if statistics_id is not None else None
         trends = statistics_rows.trends_of(conn, statistics_id)[:TRENDS] if statistics_id is not None else []
         groups = synonym_rows.groups(conn, trend_day)[:GROUPS] if trend_day is not None else []
+        run = synonym_rows.run_for(conn, trend_day) if trend_day is not None else None
 
         def as_round(decision: evaluations.Decision) -> dict[str, Any]:
             waits = ctx.config.gate.approval and decision.verdict == "promote" and decision.approval is None
@@ -49,6 +50,7 @@ def collect(ctx: Context, day: dt.date | None = None) -> dict[str, Any]:
             "day": trend_day,
             "trends": [{"word": t.word, "new": t.is_new, "why": _why(t)} for t in trends],
             "synonyms": [{"words": list(g.words), "confidence": round(g.confidence, 3)} for g in groups],
+            "synonyms_validation": run.sentences if run else [],
             "deployments": [
                 _seoul(dataclasses.asdict(one))
                 for one in generations.history(conn, DEPLOYMENTS)

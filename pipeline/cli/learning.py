@@ -182,15 +182,17 @@ def weights(
 
 
 def synonyms(context: typer.Context, day: Day, as_json: Json = False) -> None:
-    """The synonym groups that hold on a day, with confidence and evidence."""
+    """The synonym groups that hold on a day, with confidence and evidence, and how their validation went."""
     from pipeline.store import synonyms as rows
 
     with opened(context).store.begin() as conn:
-        groups = rows.groups(conn, day)
+        groups, run = rows.groups(conn, day), rows.run_for(conn, day)
     if as_json:
         print_json(groups)
         return
     print_table(["words", "confidence"], [(" = ".join(g.words), g.confidence) for g in groups])
+    for sentence in run.sentences if run else []:
+        typer.echo(sentence)
 
 
 def dataset(

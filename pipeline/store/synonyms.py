@@ -37,6 +37,16 @@ class SynonymRun:
         """The as-of that was discovered."""
         return AsOf(self.day, self.known_by)
 
+    @property
+    def sentences(self) -> list[str]:
+        """How the validation went: the validators' evaluations, abstentions by reason, what a server refused."""
+        validator = self.validator or {}
+        abstained = (
+            f"No readable answer for {number} candidate{'s' * (number != 1)}, so no veto: {reason}."
+            for reason, number in validator.get("abstentions", {}).items()
+        )
+        return [*(proof["sentence"] for proof in validator.get("proofs", [])), *abstained, *validator.get("notes", [])]
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +15,10 @@ from pipeline.errors import ConfigError, CorruptArtifactError
 from pipeline.progress import Progress, silent
 from pipeline.store import synonyms as store
 from pipeline.synonyms.pairs import SynonymPair, complete_groups
-from pipeline.synonyms.validators.proof import Proof, Question, Validator, prove
+from pipeline.synonyms.validators.proof import Abstention, Proof, Question, Validator, count_abstentions, prove
 from pipeline.synonyms.validators.rules import RulesValidator
+
+log = logging.getLogger(__name__)
 
 _LISTED = 3  # sentences that put two forms of an alias side by side, from which they are two things
 _LISTED_CLUSTER = 2  # the same for words that only share a cluster
@@ -37,6 +40,8 @@ class ValidationReport:
     pending: int
     groups: int
     proofs: tuple[Proof, ...]
+    abstentions: dict[str, int]  # candidates without a readable answer, by validator and reason
+    notes: tuple[str, ...]  # what the model's server refused, in its words
 
 
 def validate(ctx: Context, run_id: int, *, progress: Progress = silent) -> ValidationReport:
@@ -57,9 +62,10 @@ def validate(ctx: Context, run_id: int, *, progress: Progress = silent) -> Valid
     if config.validator != "rules":
         validators.append(make_validator(config, progress))
     questions = [Question(p.a, p.b, {k: v for k, v in p.evidence.items() if k != "alias"}) for p in candidates]
-    proofs, scores = [], []
+    proofs: list[Proof] = []
+    scores: list[Sequence[float | Abstention]] = []
     for validator in validators:
-        labelled_scores = validator.scores(positive + negative)
+        labelled_scores = list(validator.scores(positive + negative))
         proofs.append(
             prove(
                 validator.name,
@@ -74,27 +80,49 @@ def validate(ctx: Context, run_id: int, *, progress: Progress = silent) -> Valid
     judged = [
         judge(pair, [row[i] for row in scores], proofs, config.group_threshold) for i, pair in enumerate(candidates)
     ]
+    abstentions = {
+        f"{validator.name}: {reason}": number
+        for validator, row in zip(validators, scores, strict=True)
+        for reason, number in count_abstentions(row).items()
+    }
+    notes = [note for validator in validators for note in validator.notes]
     accepted = [p for p in judged if p.verdict == "accepted"]
     groups = complete_groups(SynonymPair(p.a, p.b, p.source, p.similarity, p.confidence, p.evidence) for p in accepted)
+    validator_row = {
+        "configured": config.validator,
+        "proofs": [p.to_json() for p in proofs],
+        "abstentions": abstentions,
+        "notes": notes,
+    }
     with ctx.store.begin() as conn:
         store.write_verdicts(
             conn,
             run_id,
-            validator={"configured": config.validator, "proofs": [p.to_json() for p in proofs]},
+            validator=validator_row,
             verdicts=judged,
             groups=[(g.words, g.confidence, g.evidence) for g in groups],
         )
+    for sentence in replace(run, validator=validator_row).sentences:
+        log.info(sentence)
     count = {verdict: sum(p.verdict == verdict for p in judged) for verdict in ("accepted", "rejected", "pending")}
     return ValidationReport(
-        run_id, len(judged), count["accepted"], count["rejected"], count["pending"], len(groups), tuple(proofs)
-    )
+        run_id, len(judged), count["accepted"], count["rejected"], count["pending"], len(groups), tuple(proofs),
+        abstentions, tuple(notes),
+    )  # fmt: skip
 
 
-def judge(pair: store.Pair, scores: Sequence[float], proofs: Sequence[Proof], least: float) -> store.Pair:
-    """The pair with its verdict, from the ``scores`` and ``proofs`` of all validators, the rules first."""
+def judge(pair: store.Pair, scores: Sequence[float | Abstention], proofs: Sequence[Proof], least: float) -> store.Pair:
+    """The pair with its verdict, from the ``scores`` and ``proofs`` of all validators, the rules first.
+
+    An abstention is recorded with its reason and changes nothing.
+    """
     rules, *others = proofs
+    by_rules, *other_scores = scores
+    assert not isinstance(by_rules, Abstention)  # the rules score every pair
     verdicts: list[dict[str, Any]] = [
-        {
+        {"validator": proof.validator, "score": None, "abstained": score.reason, "veto": False, "counts": False}
+        if isinstance(score, Abstention)
+        else {
             "validator": proof.validator,
             "score": round(score, 4),
             "veto": bool(score < proof.veto),
@@ -102,14 +130,16 @@ def judge(pair: store.Pair, scores: Sequence[float], proofs: Sequence[Proof], le
         }
         for proof, score in zip(proofs, scores, strict=True)
     ]
-    verdict, reason = _by_rules(pair, scores[0], rules, least)
-    for proof, score in zip(others, scores[1:], strict=True):
-        if verdict == "accepted" and proof.counts and score < proof.veto:
+    verdict, reason = _by_rules(pair, by_rules, rules, least)
+    for proof, score in zip(others, other_scores, strict=True):
+        if isinstance(score, Abstention):
+            reason += f"; {proof.validator} abstains: {score.reason}"
+        elif verdict == "accepted" and proof.counts and score < proof.veto:
             verdict, reason = "rejected", f"{proof.validator} vetoes: {score:.2f} is below {proof.veto:.2f}"
     return replace(
         pair,
         verdict=verdict,
-        verdict_score=float(scores[-1]),
+        verdict_score=float(next(s for s in reversed(scores) if not isinstance(s, Abstention))),
         verdict_reason=reason,
         evidence=pair.evidence | {"verdicts": verdicts},
     )

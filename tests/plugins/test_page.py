@@ -36,6 +36,7 @@ def overview(**changes: Any) -> dict[str, Any]:
         "day": "2026-11-03",
         "trends": [{"word": "코로나19", "new": True, "why": {"en": "30 of 80 stories", "ko": "기사 80건 중 30건"}}],
         "synonyms": [{"words": ["한국은행", "한은"], "confidence": 0.9}],
+        "synonyms_validation": ["No readable answer for 2 candidates, so no veto: openai:m: empty."],
         "deployments": [{"at": NOW, "action": "promote", "generation_id": 2, "actor": "loop", "reason": ""}],
     } | changes
 

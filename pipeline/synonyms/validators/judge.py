@@ -9,15 +9,15 @@ from pathlib import Path
 from pipeline.errors import UsageError
 from pipeline.progress import Progress, silent
 from pipeline.synonyms.pairs import SynonymPair
-from pipeline.synonyms.validators.proof import Proof, Question, Validator, prove
+from pipeline.synonyms.validators.proof import Abstention, Proof, Question, Validator, prove
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A pair with the validator's score; ``vetoed`` only by a validator that is proven."""
+    """A pair with the validator's score, None where it abstained; ``vetoed`` only by a validator that is proven."""
 
     pair: SynonymPair
-    score: float
+    score: float | None
     vetoed: bool
 
 
@@ -69,7 +69,7 @@ def validate_synonyms_with_llm(
         if a != b and frozenset((a, b)) not in true
     ]
     questions = [Question(a, b, {}) for a, b in [*known, *others, *(p.key for p in pairs)]]
-    scores = validator.scores(questions)
+    scores = list(validator.scores(questions))
     proof = prove(
         validator.name,
         scores[: len(known)],
@@ -79,5 +79,8 @@ def validate_synonyms_with_llm(
         false_vetoes=false_vetoes,
     )
     pair_scores = scores[len(known) + len(others) :]
-    judged = [Judged(p, s, proof.counts and s < proof.veto) for p, s in zip(pairs, pair_scores, strict=True)]
+    judged = [
+        Judged(p, None, False) if isinstance(s, Abstention) else Judged(p, s, proof.counts and s < proof.veto)
+        for p, s in zip(pairs, pair_scores, strict=True)
+    ]
     return LlmValidation(judged, proof)

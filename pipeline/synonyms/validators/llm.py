@@ -5,6 +5,7 @@ Loads a Hugging Face folder or hub model, in 4 bits (bitsandbytes) where there i
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from pipeline.errors import BadInputError, ConfigError
 from pipeline.progress import Progress, silent
 from pipeline.synonyms.validators.prompt import NO, YES, askable, prompt
-from pipeline.synonyms.validators.proof import Question
+from pipeline.synonyms.validators.proof import Abstention, Question
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -35,6 +36,7 @@ class LocalValidator:
         import torch
 
         self.name = f"llm:{Path(str(model)).name}"
+        self.notes: list[str] = []
         self.batch_size, self.progress = batch_size, progress
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer, self.model = _load(str(model), gguf, four_bit, self.device)
@@ -43,17 +45,18 @@ class LocalValidator:
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
         self.tokenizer.padding_side = "left"  # so that the answer is at the last position of every row
 
-    def scores(self, questions: Sequence[Question]) -> list[float]:
+    def scores(self, questions: Sequence[Question]) -> list[float | Abstention]:
         """log p(예 | prompt) - log p(아니오 | prompt), the mean of both orders of the words."""
         ready = [(i, q) for i, q in enumerate(questions) if askable(q.a) and askable(q.b)]
-        scores = [REFUSED] * len(questions)
+        scores: list[float | Abstention] = [REFUSED] * len(questions)
         texts = [text for _, q in ready for text in (prompt(q.a, q.b), prompt(q.b, q.a))]
         odds: list[float] = []
         for start in range(0, len(texts), self.batch_size):
             odds += self._log_odds(texts[start : start + self.batch_size])
             self.progress(f"questions to {self.name}", min(start + self.batch_size, len(texts)) // 2, len(ready))
         for (index, _), forward, backward in zip(ready, odds[::2], odds[1::2], strict=True):
-            scores[index] = (forward + backward) / 2
+            mean = (forward + backward) / 2
+            scores[index] = mean if math.isfinite(mean) else Abstention("log-odds that are no number")
         return scores
 
     def _log_odds(self, texts: list[str]) -> list[float]:

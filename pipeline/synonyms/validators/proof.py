@@ -5,8 +5,9 @@ A validator is proven, and its verdicts count, where its AUC reaches the configu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,14 +24,27 @@ class Question:
     evidence: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Abstention:
+    """No score, because the answer could not be read: neither a veto nor a labelled pair that was judged."""
+
+    reason: str
+
+
 class Validator(Protocol):
     """Scores pairs; higher for synonyms. Only the ranking matters: thresholds are calibrated on labelled pairs."""
 
     name: str
+    notes: list[str]  # what its server refused, in the server's words
 
-    def scores(self, questions: Sequence[Question]) -> list[float]:
-        """One finite score a question."""
+    def scores(self, questions: Sequence[Question]) -> Sequence[float | Abstention]:
+        """One finite score, or an abstention, a question."""
         ...
+
+
+def count_abstentions(scores: Sequence[float | Abstention]) -> dict[str, int]:
+    """The number of abstentions by reason, the most frequent first."""
+    return dict(Counter(score.reason for score in scores if isinstance(score, Abstention)).most_common())
 
 
 @dataclass(frozen=True)
@@ -47,13 +61,14 @@ class Proof:
     negatives: int
     counts: bool
     sentence: str
+    abstentions: dict[str, int] = field(default_factory=dict)  # labelled pairs without a readable answer, by reason
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as stored with the run."""
         return {key: round(v, 4) if isinstance(v, float) else v for key, v in asdict(self).items()}
 
 
-def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> float:
+def area_under_curve(positive: Sequence[float] | np.ndarray, negative: Sequence[float] | np.ndarray) -> float:
     """ROC AUC: the probability that a positive scores above a negative; ties count half (Mann and Whitney's U)."""
     if not len(positive) or not len(negative):
         return 0.5
@@ -66,8 +81,8 @@ def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> fl
 
 def prove(
     name: str,
-    positive: Sequence[float],
-    negative: Sequence[float],
+    positive: Sequence[float | Abstention],
+    negative: Sequence[float | Abstention],
     *,
     min_auc: float,
     false_positives: float,
@@ -76,20 +91,24 @@ def prove(
     """Evaluate a validator from its scores of labelled pairs.
 
     ``admit`` is the lowest threshold that at most a share ``false_positives`` of the negatives reach; ``veto`` is the
-    highest threshold below which at most a share ``false_vetoes`` of the positives lie.
+    highest threshold below which at most a share ``false_vetoes`` of the positives lie. Abstentions are left out.
     """
-    auc = area_under_curve(positive, negative)
-    low, high = np.sort(np.asarray(negative, dtype=float)), np.sort(np.asarray(positive, dtype=float))
+    abstentions = count_abstentions([*positive, *negative])
+    high, low = (
+        np.sort(np.asarray([s for s in scores if not isinstance(s, Abstention)], dtype=float))
+        for scores in (positive, negative)
+    )
+    auc = area_under_curve(high, low)
     # Just above the highest score that must not pass, so that ties do not pass either.
     admit = float(np.nextafter(low[len(low) - int(false_positives * len(low)) - 1], np.inf)) if len(low) else 0.0
     veto = float(high[int(false_vetoes * len(high))]) if len(high) else 0.0
     recall = float(np.mean(high >= admit)) if len(high) else 0.0
     caught = float(np.mean(low < veto)) if len(low) else 0.0
-    few = min(len(positive), len(negative)) < FEWEST
+    few = min(len(high), len(low)) < FEWEST
     counts = not few and auc >= min_auc
     if few:
         sentence = (
-            f"{name} is not proven: {len(positive)} known synonyms and {len(negative)} known non-synonyms are too few "
+            f"{name} is not proven: {len(high)} known synonyms and {len(low)} known non-synonyms are too few "
             f"({FEWEST} of each are needed), so its verdicts are recorded and do not count."
         )
     elif not counts:
@@ -97,7 +116,7 @@ def prove(
             f"{name} is not proven: AUC {auc:.2f} is below {min_auc:.2f}, so its verdicts are noted and do not count."
         )
     else:
-        sentence = (
-            f"{name} is proven: AUC {auc:.2f} on {len(positive)} known synonyms and {len(negative)} non-synonyms."
-        )
-    return Proof(name, auc, admit, veto, recall, caught, len(positive), len(negative), counts, sentence)
+        sentence = f"{name} is proven: AUC {auc:.2f} on {len(high)} known synonyms and {len(low)} non-synonyms."
+    if abstentions:
+        sentence += f" It abstained on {sum(abstentions.values())} of {len(positive) + len(negative)} known pairs."
+    return Proof(name, auc, admit, veto, recall, caught, len(high), len(low), counts, sentence, abstentions)

@@ -16,6 +16,7 @@ class RulesValidator:
     """Synonyms replace each other: close in meaning, seldom together or side by side, no contrast."""
 
     name = "rules"
+    notes: list[str] = []  # noqa: RUF012 - it asks no server
 
     def scores(self, questions: Sequence[Question]) -> list[float]:
         """Decades of surprise at how close the two are, less signs of contrast.

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +14,12 @@ from pipeline.synonyms.contrast import Contrasts, Usage
 from pipeline.synonyms.validation import judge
 from pipeline.synonyms.validators.llm import REFUSED, LocalValidator
 from pipeline.synonyms.validators.prompt import askable, prompt
-from pipeline.synonyms.validators.proof import Proof, Question, area_under_curve, prove
+from pipeline.synonyms.validators.proof import Abstention, Proof, Question, area_under_curve, prove
 from pipeline.synonyms.validators.rules import RulesValidator
 from pipeline.synonyms.validators.server import ServerValidator
 from pipeline.synonyms.windows import WindowSample
 from tests.synonym_data import tiny_language_model
+from tests.unit.synonyms.llm_server import server
 from tests.unit.synonyms.test_clusters_and_groups import NEW
 
 BOUNDS = {"min_auc": 0.75, "false_positives": 0.05, "false_vetoes": 0.1}
@@ -163,6 +159,7 @@ def test_a_model_that_knows_nothing_validates_nothing(language_model: Path) -> N
 def test_a_proven_model_vetoes_the_bad_pairs() -> None:
     class Knowing:
         name = "knowing"
+        notes: list[str] = []  # noqa: RUF012
 
         def scores(self, questions: Any) -> list[float]:
             return [3.0 if q.a[0] == q.b[0] else -3.0 for q in questions]
@@ -176,35 +173,6 @@ def test_a_proven_model_vetoes_the_bad_pairs() -> None:
 def test_what_is_no_language_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no language model"):
         LocalValidator(tmp_path)
-
-
-@contextmanager
-def server(answers: list[tuple[int, str]]) -> Iterator[tuple[str, list[dict[str, Any]], list[str | None]]]:
-    """A server that gives these (status, message content) in turn, the last one for ever."""
-    bodies: list[dict[str, Any]] = []
-    keys: list[str | None] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            keys.append(self.headers.get("Authorization"))
-            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            status, content = answers[min(len(bodies), len(answers)) - 1]
-            self.send_response(status)
-            if 300 <= status < 400:
-                self.send_header("Location", content)
-            self.end_headers()
-            self.wfile.write(json.dumps({"choices": [{"message": {"content": content}}]}).encode())
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    held = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=held.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{held.server_port}/v1", bodies, keys
-    finally:
-        held.shutdown()
-        held.server_close()
 
 
 QUESTION = [Question("한국은행", "한은", {})]
@@ -223,13 +191,21 @@ def test_a_server_is_asked_for_json_and_retried(monkeypatch: pytest.MonkeyPatch)
     assert '"한국은행"' in bodies[0]["messages"][1]["content"]
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["예", "", "[]", "null", '{"synonyms": "yes"}', '{"synonyms": true, "confidence": 9}', '{"confidence": 1}'],
-)
-def test_an_answer_of_another_form_is_undecided(content: str) -> None:
-    with server([(200, content)]) as (url, _, _):
-        assert ServerValidator(url, "m").scores(QUESTION) == [0.0]
+def test_an_abstention_is_no_verdict_and_proves_nothing() -> None:
+    unread = Abstention("cut off at the limit of tokens")
+    judged = judge(pair("alias"), [5.0, unread], [proof(), proof("llm")], 0.8)
+    assert judged.verdict == "accepted"
+    assert judged.verdict_score == 5.0
+    assert judged.verdict_reason.endswith("; llm abstains: cut off at the limit of tokens")
+    assert judged.evidence["verdicts"][1] == {
+        "validator": "llm", "score": None, "abstained": unread.reason, "veto": False, "counts": False
+    }  # fmt: skip
+    assert judge(pair("cluster"), [2.0, unread], [proof(), proof("llm")], 0.8).verdict == "rejected", "by the rules"
+    half = prove("v", [3.0] * 10 + [unread] * 10, [1.0] * 10 + [unread] * 5, **BOUNDS)
+    assert (half.auc, half.positives, half.negatives) == (1.0, 10, 10)
+    assert half.abstentions == {unread.reason: 15}
+    assert half.sentence.endswith("It abstained on 15 of 35 known pairs.")
+    assert not prove("v", [3.0] * 10, [1.0] * 7 + [unread] * 90, **BOUNDS).counts
 
 
 def test_a_server_that_fails_is_said_so_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
