@@ -47,6 +47,7 @@ class ParsedFeed:
     ttl_s: float = 0.0
     warning: str = ""
     gmt_is_seoul: bool = False
+    undated: str = ""  # a sentence about the dates that cannot be read
     bad_items: int = 0
     notes: list[tuple[str, str]] = field(default_factory=list)  # (item, sentence): errors, and what is not wanted
     entries: list[Entry] = field(default_factory=list)
@@ -62,6 +63,11 @@ def read_feed(job: FeedJob, body: bytes) -> ParsedFeed:
     parsed.gmt_is_seoul = job.gmt_is_seoul or dates.seoul_labelled_gmt(said, job.now)
     for item in feed.items:
         _take(parsed, item, job)
+    if unknown := [made.published_raw for made in parsed.entries if made.published_rule in dates.UNKNOWN]:
+        parsed.undated = (
+            f"the date of {len(unknown)} of {parsed.items} items cannot be read (such as {unknown[0][:60]!r}): "
+            "the time they were first seen is used"
+        )
     return parsed
 
 

@@ -154,7 +154,7 @@ class Poller:
         poll.validators = {"etag": _header(response, "etag"), "last_modified": _header(response, "last-modified")}
         poll.bad_items = parsed.bad_items
         poll.item_errors = [{"item": item, "error": error} for item, error in parsed.notes]
-        poll.error = parsed.warning or None
+        poll.error = "; ".join(filter(None, [parsed.warning, parsed.undated])) or None
         poll.clock = "gmt_is_seoul" if parsed.gmt_is_seoul else ""
 
     async def _fill(self, poll: Poll) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BadInputError
+from pipeline.news.extraction import FeedJob, read_feed
 from pipeline.news.parse import parse
 from tests.unit.news.feed_cases import CASES, Case
 from tests.unit.news.feed_files import FILES, expected, gives
@@ -94,3 +96,15 @@ def test_json_of_any_shape(value: object) -> None:
             {"version": "https://jsonfeed.org/version/1.1", "items": [value, {"url": "/1", "title": "가"}]}
         ).encode()
     )
+
+
+def test_dates_that_cannot_be_read_are_told() -> None:
+    body = (
+        "<rss><channel><item><title>가</title><link>https://a.kr/{}</link><pubDate>{}</pubDate></item></channel></rss>"
+    )
+    job = FeedJob("https://a.kr/rss", dt.datetime(2026, 2, 14, tzinfo=dt.UTC))
+    read = read_feed(job, body.format(1, "곧 나옵니다").encode())
+    assert read.undated == (
+        "the date of 1 of 1 items cannot be read (such as '곧 나옵니다'): the time they were first seen is used"
+    )
+    assert read_feed(job, body.format(1, "Tue, 02/03/2026 - 15:04").encode()).undated == ""
