@@ -140,7 +140,7 @@ class Poller:
             return robots.Robots(unavailable=f"HTTP status {response.status}")
         if response.status != 200:
             return robots.Robots()
-        rules = robots.read(response.body[: robots.LONGEST].decode("utf-8", errors="replace"), self.config.user_agent)
+        rules = robots.read(robots.decode(response.body), self.config.user_agent)
         self.fetcher.slow_down(origin, rules.delay_s)
         return rules
 

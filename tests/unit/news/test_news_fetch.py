@@ -264,6 +264,69 @@ def test_robots(agent: str, path: str, allowed: bool) -> None:
     assert robots.read(ROBOTS, agent).allows(f"https://a.kr{path}") is allowed
 
 
+@pytest.mark.parametrize(
+    ("text", "path", "allowed"),
+    [
+        ("User-agent: a\nSitemap: https://a.kr/s.xml\nUser-agent: garam\nDisallow: /x", "/x", False),
+        ("User-agent: garam\nSitemap: https://a.kr/s.xml\nDisallow: /x", "/x", False),
+        ("User-agent: garam\nHost: a.kr\nUnknown: y\nUser-agent: b\nDisallow: /x", "/x", False),
+        ("User-agent: garam\nCrawl-delay: 5\nUser-agent: b\nDisallow: /x", "/x", False),
+        ("User-agent: garam\n\n\nDisallow: /x", "/x", False),
+        ("User-agent: gar\nDisallow: /", "/x", True),
+        ("User-agent: garam-news\nDisallow: /", "/x", True),
+        ("User-agent: garambot\nDisallow: /", "/x", True),
+        ("User-agent: news\nDisallow: /", "/x", True),
+        ("User-agent: GARAM\nDisallow: /", "/x", False),
+        ("User-agent: Garam/2.0\nDisallow: /", "/x", False),
+        ("user-agent:garam#us\ndisallow:/x#no", "/x", False),
+        ("User-agent: *\nDisallow: /\n\nUser-agent: garam\nAllow: /", "/x", True),
+        ("User-agent: *\nDisallow: /\n\nUser-agent: garam\n", "/x", True),
+        ("User-agent: *\nDisallow: /\n\nUser-agent: garam\nDisallow:", "/x", True),
+        (
+            "User-agent: garam\nDisallow: /a\n\nUser-agent: *\nDisallow: /b\n\nUser-agent: garam\nDisallow: /c",
+            "/c",
+            False,
+        ),
+        (
+            "User-agent: garam\nDisallow: /a\n\nUser-agent: *\nDisallow: /b\n\nUser-agent: garam\nDisallow: /c",
+            "/b",
+            True,
+        ),
+        ("User-agent: b\nDisallow:\nUser-agent: garam\nDisallow: /x", "/x", False),
+        ("User-agent: garam\nDisallow: /x\nUser-agent: b\nDisallow: /y", "/y", True),
+        ("Disallow: /x\nUser-agent: garam\nAllow: /", "/x", True),
+        ("User-agent: *\rDisallow: /x\rAllow: /x/y", "/x", False),
+        ("User-agent: *\r\nDisallow: /x\r\n", "/x", False),
+        ("User-agent: *\nDisallow: /a\u2028Disallow: /x", "/x", True),
+        ("User-agent: *\nDisallow: /x\nAllow: /x", "/x", True),
+        ("User-agent: *\nAllow: /x/\nDisallow: /x/*.html", "/x/1.html", False),
+        ("User-agent: *\nDisallow: /x$", "/x", False),
+        ("User-agent: *\nDisallow: /x$", "/xy", True),
+        ("User-agent: *\nDisallow: /*x*y$", "/axby", False),
+        ("User-agent: *\nDisallow: /*x*y$", "/axbyc", True),
+        ("User-agent: *\nDisallow: /%ea%b0%80", "/가", False),
+        ("User-agent: *\nDisallow: /가", "/%EA%B0%80", False),
+        ("User-agent: *\nDisallow: /a%2Fb", "/a/b", True),
+        ("User-agent: *\nDisallow: /X", "/x", True),
+        ("User-agent: *\nDisallow: /?s=", "/?s=1", False),
+        ("User agent: *\nDissallow /x", "/x", False),
+        ("<html><body>User-agent: *</body></html>", "/x", True),
+        ("", "/x", True),
+    ],
+)
+def test_groups_and_patterns_are_those_of_rfc_9309(text: str, path: str, allowed: bool) -> None:
+    assert robots.read(text, "Garam/1.0 (+news search; reads feeds)").allows(f"https://a.kr{path}") is allowed
+
+
+def test_robots_bytes() -> None:
+    rule = "User-agent: *\nDisallow: /x\n"
+    for body in (rule.encode(), b"\xef\xbb\xbf" + rule.encode(), rule.encode("utf-16")):
+        assert not robots.read(robots.decode(body), "Garam").allows("https://a.kr/x")
+    long = ("User-agent: *\n" + "#" * (robots.LONGEST - 14 - 1 - 11) + "\nDisallow: /private\n").encode()
+    assert long[: robots.LONGEST].endswith(b"Disallow: /"), "cut here, the line would forbid everything"
+    assert robots.read(robots.decode(long), "Garam").allows("https://a.kr/x")
+
+
 def test_cookies_and_connections_are_not_shared_between_sites(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two names at one address (a CDN): what the first site sets, the second must not get, nor its connection."""
     seen: list[tuple[str, str | None, int]] = []
