@@ -62,7 +62,7 @@ def add(
     category: Annotated[str, typer.Option(help="category of its articles")] = "",
     as_json: Json = False,
 ) -> None:
-    """Add a feed, or all feeds of a file; known ones get this outlet and category."""
+    """Add a feed, or all feeds of a file; known ones get this outlet and category where given."""
     from pipeline import news
 
     ctx = opened(context)
@@ -88,6 +88,17 @@ def disable(
 ) -> None:
     """Poll a feed no more; what it brought stays."""
     _switch(context, url, False, as_json)
+
+
+@feeds_app.command()
+def delete(
+    context: typer.Context, url: Annotated[str, typer.Argument(help="the feed's url")], as_json: Json = False
+) -> None:
+    """Delete a feed and its polls; the articles it brought stay."""
+    from pipeline import news
+
+    news.delete_feed(opened(context), url)
+    print_json({"url": url, "deleted": True}) if as_json else typer.echo(f"{url} is deleted")
 
 
 @feeds_app.command()

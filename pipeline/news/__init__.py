@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CrawlReport", "ForgetReport", "ImportReport", "RederiveReport", "add_feed", "add_feeds", "address", "condition",
-    "crawl", "feeds", "forget", "import_archive", "load_korean_news_with_dates", "newly_silent", "polls_since",
-    "rederive", "set_feed", "silence", "silent_outlets",
+    "crawl", "delete_feed", "feeds", "forget", "import_archive", "load_korean_news_with_dates", "newly_silent",
+    "polls_since", "rederive", "set_feed", "silence", "silent_outlets",
 ]  # fmt: skip
 
 
@@ -106,11 +106,15 @@ def add_feeds(ctx: Context, file: Path | str) -> int:
 
 
 def add_feed(ctx: Context, url: str, *, outlet: str = "", category: str = "") -> str:
-    """Add a feed, or correct the outlet and category of a known one; its address. UsageError when it is none."""
-    from pipeline.news.crawler import feed_row
+    """Add a feed, or correct the outlet and category of a known one where they are given; its address.
+
+    UsageError when it is none, or lies in a network that the crawler does not fetch from.
+    """
+    from pipeline.news.crawler import feed_row, refuse_local, run
     from pipeline.store import feeds as store_feeds
 
     row = feed_row(url, outlet, category)
+    run(lambda: refuse_local(ctx.config.news, row[0]))
     with ctx.store.begin() as conn:
         store_feeds.add(conn, [row])
     return row[0]
@@ -122,6 +126,15 @@ def set_feed(ctx: Context, url: str, *, enabled: bool) -> None:
 
     with ctx.store.begin() as conn:
         if not store_feeds.enable(conn, url, enabled):
+            raise UsageError(f"there is no feed {url}: `garam feeds` lists them")
+
+
+def delete_feed(ctx: Context, url: str) -> None:
+    """Delete a feed and its polls; the articles it brought stay. UsageError when there is no such feed."""
+    from pipeline.store import feeds as store_feeds
+
+    with ctx.store.begin() as conn:
+        if not store_feeds.delete(conn, url):
             raise UsageError(f"there is no feed {url}: `garam feeds` lists them")
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from pipeline.config.news import NewsConfig
 from pipeline.context import Context
-from pipeline.errors import DatabaseAwayError, GaramError, UsageError
+from pipeline.errors import DatabaseAwayError, GaramError, UnavailableError, UsageError
 from pipeline.news import urls
-from pipeline.news.fetch import Fetcher
+from pipeline.news.fetch import Fetcher, ForbiddenAddressError
 from pipeline.news.polling import Poll, Poller, changes
 from pipeline.news.reports import CrawlReport
 from pipeline.news.sandbox import Sandbox
@@ -32,6 +33,7 @@ T = TypeVar("T")
 SLACK = dt.timedelta(
     minutes=2
 )  # a feed due this soon is polled now, so that a half-hourly crawl skips no half-hourly feed
+_LOOK_UP_S = 5.0  # time to look a name up before a feed is added without
 _ASK_AGAIN_S = 1.0  # pause before a database that went away is asked again
 
 
@@ -58,12 +60,27 @@ def read_feeds(path: Path | str) -> list[tuple[str, str, str]]:
 
 
 def feed_row(url: str, outlet: str = "", category: str = "") -> tuple[str, str, str]:
-    """(url, outlet, category) of a feed that somebody names; UsageError when the url is no address of the web."""
+    """(url, outlet, category) of a feed that somebody names; UsageError when the url is no address of the web.
+
+    The outlet and category are empty where they are not named.
+    """
     address, category = urls.absolute(url.strip(), ""), category.strip()
     if not address:
         raise UsageError(f"{url[:200]!r} is no http(s) address: a feed's whole address is needed")
-    outlet = " ".join(outlet.split())[:200] or (urlsplit(address).hostname or "")
+    outlet = " ".join(outlet.split())[:200]
     return address, outlet, "" if category == "_all_" else category[:200]
+
+
+async def refuse_local(config: NewsConfig, url: str) -> None:
+    """Raise UsageError for an address that the crawler will not fetch from; one that is not known yet passes."""
+    async with Fetcher(config) as fetcher:
+        try:
+            async with asyncio.timeout(_LOOK_UP_S):
+                await fetcher.resolve(urls.host(url), 443)
+        except ForbiddenAddressError as error:
+            raise UsageError(f"this is no address of a feed: {error}") from None
+        except (TimeoutError, UnavailableError, ValueError):
+            pass
 
 
 def add_feeds(ctx: Context, file: Path | str) -> int:
@@ -184,6 +201,8 @@ class _Crawl:
         try:
             feed = await asyncio.to_thread(self._read, feed_id)
             self.away_since = None
+            if feed is None:
+                return  # deleted since the crawl began
             now = dt.datetime.now(dt.UTC)
             if not self.regardless and feed.next_poll_at is not None and feed.next_poll_at > now + SLACK:
                 return  # another crawl has just done it
@@ -198,7 +217,7 @@ class _Crawl:
         finally:
             await asyncio.to_thread(self.locks.release, feed_id)
 
-    def _read(self, feed_id: int) -> store_feeds.Feed:
+    def _read(self, feed_id: int) -> store_feeds.Feed | None:
         with self.ctx.store.begin() as conn:
             return store_feeds.read(conn, feed_id)
 

@@ -10,11 +10,13 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
+from pipeline.errors import BusyError
 from pipeline.store.base import Store, lock_key
 from pipeline.store.schema import article_feeds, feed_moves, feeds, payloads, polls
 
@@ -73,19 +75,22 @@ class FeedState:
 def add(conn: Connection, rows: Iterable[tuple[str, str, str]]) -> list[int]:
     """Add feeds (url, outlet, category) or correct their outlet and category; their ids in order.
 
+    An empty outlet or category leaves that of a known feed as it is; a new one's outlet is then its host.
     An address that a feed had before it moved for good is that feed. One list at a time: two that name the same
     feeds in another order would wait for each other's rows.
     """
     conn.execute(sa.text("SELECT pg_advisory_xact_lock(:k)"), {"k": lock_key("garam.feeds.add")})
     ids = []
     for url, outlet, category in rows:
+        given = {name: value for name, value in (("outlet", outlet), ("category", category)) if value}
         moved = conn.scalar(sa.select(feed_moves.c.feed_id).where(feed_moves.c.url == url))
         if moved is not None:
-            conn.execute(sa.update(feeds).where(feeds.c.id == moved).values(outlet=outlet, category=category))
+            if given:
+                conn.execute(sa.update(feeds).where(feeds.c.id == moved).values(given))
             ids.append(moved)
             continue
-        row = insert(feeds).values(url=url, outlet=outlet, category=category)
-        changed = row.on_conflict_do_update(index_elements=["url"], set_={"outlet": outlet, "category": category})
+        row = insert(feeds).values(url=url, outlet=outlet or urlsplit(url).hostname or url, category=category)
+        changed = row.on_conflict_do_update(index_elements=["url"], set_=given or {"url": url})
         ids.append(conn.scalars(changed.returning(feeds.c.id)).one())
     return ids
 
@@ -105,6 +110,22 @@ def enable(conn: Connection, url: str, enabled: bool) -> bool:
     return conn.scalar(sa.select(feeds.c.id).where(feeds.c.url == url)) is not None
 
 
+def delete(conn: Connection, url: str) -> bool:
+    """Delete a feed, its polls and its links to articles, which stay; False when there is no such feed.
+
+    Raises BusyError while a crawl polls it.
+    """
+    feed_id = conn.scalar(sa.select(feeds.c.id).where(feeds.c.url == url))
+    if feed_id is None:
+        return False
+    if not conn.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:k)"), {"k": lock_key(f"garam.feed.{feed_id}")}):
+        raise BusyError(f"{url} is being polled: delete it in a minute")
+    for table in (article_feeds, polls, feed_moves):
+        conn.execute(sa.delete(table).where(table.c.feed_id == feed_id))
+    conn.execute(sa.delete(feeds).where(feeds.c.id == feed_id))
+    return True
+
+
 def due(conn: Connection, *, slack: dt.timedelta, ids: Sequence[int] | None = None, force: bool = False) -> list[Feed]:
     """Enabled feeds whose time has come, the longest waiting first; with ``ids`` or ``force`` whatever their time."""
     query = sa.select(*_COLUMNS).where(feeds.c.enabled).order_by(feeds.c.next_poll_at.asc().nulls_first(), feeds.c.id)
@@ -117,9 +138,10 @@ def due(conn: Connection, *, slack: dt.timedelta, ids: Sequence[int] | None = No
     return [Feed(*row) for row in conn.execute(query)]
 
 
-def read(conn: Connection, feed_id: int) -> Feed:
-    """One feed, as it is now."""
-    return Feed(*conn.execute(sa.select(*_COLUMNS).where(feeds.c.id == feed_id)).one())
+def read(conn: Connection, feed_id: int) -> Feed | None:
+    """One feed, as it is now; None when it was deleted."""
+    row = conn.execute(sa.select(*_COLUMNS).where(feeds.c.id == feed_id)).one_or_none()
+    return None if row is None else Feed(*row)
 
 
 def states(conn: Connection) -> list[FeedState]:

@@ -32,6 +32,12 @@ HEADERS = {
     "frame-ancestors 'self'",
     "Referrer-Policy": "same-origin",
 }
+DONE = {
+    "add": "The feed is in the list. The next crawl polls it.",
+    "enable": "The feed is enabled. The next crawl polls it.",
+    "disable": "The feed is disabled. Its articles stay.",
+    "delete": "The feed is deleted. Its articles stay.",
+}
 LONGEST_FORM = 10_000  # bytes
 LOG = logging.getLogger("garam.feeds")
 
@@ -116,24 +122,39 @@ def overview_page(
 
 @app.get("/feeds", dependencies=MAY_READ, response_class=HTMLResponse)
 def feeds_page(
-    ctx: Pipeline, translation: Language, edits: Annotated[bool, Depends(may_edit)], show: Annotated[str, Query()] = ""
+    ctx: Pipeline,
+    translation: Language,
+    edits: Annotated[bool, Depends(may_edit)],
+    show: Annotated[str, Query()] = "",
+    done: Annotated[str, Query()] = "",
 ) -> HTMLResponse:
-    """The feeds."""
-    return _feeds_page(ctx, translation, edits, troubled=show == "troubled")
+    """The feeds, with a sentence about the change that led here."""
+    return _feeds_page(
+        ctx, translation, edits, troubled=show == "troubled", done=translation(DONE[done]) if done in DONE else ""
+    )
 
 
 def _feeds_page(
-    ctx: Any, translation: Translation, edits: bool, *, troubled: bool = False, notice: str = "", status: int = 200
+    ctx: Any,
+    translation: Translation,
+    edits: bool,
+    *,
+    troubled: bool = False,
+    notice: str = "",
+    done: str = "",
+    status: int = 200,
 ) -> HTMLResponse:
     from pipeline import overview
 
-    html = rendering.feeds(overview.feeds(ctx), translation, may_edit=edits, troubled=troubled, notice=notice)
+    html = rendering.feeds(
+        overview.feeds(ctx), translation, may_edit=edits, troubled=troubled, notice=notice, done=done
+    )
     return HTMLResponse(html, status_code=status, headers=HEADERS)
 
 
 @app.post("/feeds", dependencies=[*MAY_READ, Depends(same_site), Depends(_edit)])
 async def change_feeds(request: Request, ctx: Pipeline, translation: Language, user: GetUserDep) -> Response:
-    """Add a feed, enable or disable one; then redirect to the page, or show it with what is wrong."""
+    """Add, enable, disable or delete a feed; then redirect to the page, or show it with what is wrong."""
     body = b""
     async for part in request.stream():
         body += part
@@ -152,12 +173,14 @@ def _change(ctx: Any, form: dict[str, str], translation: Translation, user: str)
             url = news.add_feed(ctx, url, outlet=form.get("outlet", ""), category=form.get("category", ""))
         elif action in ("enable", "disable"):
             news.set_feed(ctx, url, enabled=action == "enable")
+        elif action == "delete":
+            news.delete_feed(ctx, url)
         else:
-            raise HTTPException(400, "the form names no action: add, enable or disable")
+            raise HTTPException(400, "the form names no action: add, enable, disable or delete")
     except GaramError as error:
         if error.retryable:
             raise
         return _feeds_page(ctx, translation, True, notice=translation("This cannot be done: {}", error), status=400)
     LOG.info("%s: %s %r", user, action, url)
     # Redirected, so that reloading the page does not repeat the change.
-    return RedirectResponse(f"feeds?lang={translation.language}", status_code=303, headers=HEADERS)
+    return RedirectResponse(f"feeds?lang={translation.language}&done={action}", status_code=303, headers=HEADERS)

@@ -61,8 +61,12 @@ def feeds(
     may_edit: bool = False,
     troubled: bool = False,
     notice: str = "",
+    done: str = "",
 ) -> str:
-    """The page of `pipeline.overview.feeds`; ``troubled`` leaves out the feeds without problems."""
+    """The page of `pipeline.overview.feeds`; ``troubled`` leaves out the feeds without problems.
+
+    ``notice`` says what could not be done, ``done`` what was.
+    """
     every = values["feeds"]
     counts = Counter(feed["condition"] for feed in every)
     shown = [feed for feed in every if not troubled or feed["condition"] not in ("ok", "disabled")]
@@ -79,6 +83,7 @@ def feeds(
         may_edit=may_edit,
         troubled=troubled,
         notice=notice,
+        done=done,
     )
 
 

@@ -260,7 +260,9 @@ def poll(ctx: Context, feed_id: int, at: dt.datetime, new: int) -> None:
     with ctx.store.begin() as conn:
         values = {"started_at": at, "finished_at": at, "status": "ok", "new": new}
         changes = {"last_polled_at": at} | ({"last_new_at": at} if new else {})
-        feed_rows.record_poll(conn, values, feed_rows.read(conn, feed_id), changes)
+        feed = feed_rows.read(conn, feed_id)
+        assert feed is not None
+        feed_rows.record_poll(conn, values, feed, changes)
 
 
 def test_an_outlet_is_silent_when_it_is_so_for_longer_than_it_usually_is(ctx: Context) -> None:

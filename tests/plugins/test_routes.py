@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx
 import psycopg2
 import pytest
+from airflow.api_fastapi.core_api.security import get_user
 from fastapi.testclient import TestClient
 
 from pipeline.asof import SEOUL
@@ -89,3 +92,47 @@ def test_a_database_that_does_not_respond_is_one_sentence(client: TestClient, mo
     response = client.get("/")
     assert response.status_code == 503
     assert "does not answer" in response.text
+
+
+def test_feeds_are_added_corrected_switched_and_deleted(
+    client: TestClient, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(api.app.dependency_overrides, api._edit, lambda: None)
+    monkeypatch.setitem(api.app.dependency_overrides, api.may_edit, lambda: True)
+    monkeypatch.setitem(api.app.dependency_overrides, get_user, lambda: SimpleNamespace(get_name=lambda: "kim"))
+    feed = "https://198.41.0.4/rss.xml"
+
+    def post(**form: str) -> httpx.Response:
+        return client.post("/feeds", data=form, headers={"Sec-Fetch-Site": "same-origin"})
+
+    def row() -> tuple[str, str, bool]:
+        (state,) = client.get("/feeds.json").json()["feeds"]
+        return state["outlet"], state["category"], state["enabled"]
+
+    assert "The feed is in the list." in post(action="add", url=feed, outlet="가람일보", category="경제").text
+    post(action="add", url=feed)
+    assert row() == ("가람일보", "경제", True), "what is not given stays"
+    post(action="add", url=feed, category="정치", outlet=" ")
+    assert row() == ("가람일보", "정치", True)
+    assert "The feed is disabled." in post(action="disable", url=feed).text
+    assert row() == ("가람일보", "정치", False)
+    assert "The feed is enabled." in post(action="enable", url=feed).text
+    for address in (
+        "http://127.0.0.1/rss", "http://localhost:8080/rss", "http://10.0.0.1/", "http://192.168.0.1/rss",
+        "http://169.254.169.254/latest", "http://[::1]/", "http://[fd00::1]/rss", "http://2130706433/", "http://0/",
+    ):  # fmt: skip
+        refused = post(action="add", url=address)
+        assert refused.status_code == 400, address
+        assert "in a network that is not fetched from" in refused.text
+    assert row()[0] == "가람일보"
+    with psycopg2.connect(libpq(database)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO polls (feed_id, started_at, finished_at, status) SELECT id, now(), now(), 'ok' FROM feeds"
+        )
+    connection.close()
+    assert "The feed is deleted. Its articles stay." in post(action="delete", url=feed).text
+    assert client.get("/feeds.json").json()["feeds"] == []
+    assert post(action="delete", url=feed).status_code == 400
+    post(action="add", url=feed)
+    assert row() == ("198.41.0.4", "", True)
+    assert "<p class=" not in client.get("/feeds", params={"done": "<b>x"}).text
