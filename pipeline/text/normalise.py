@@ -33,6 +33,7 @@ _BREAKS = re.compile(r" ?(?:\r\n|[\n\r\u000b\u000c\u0085\u2028\u2029])[\s\u0085]
 _COMPATIBLE = re.compile(
     "[\u1100-\u1112\u1161-\u1175\u11a8-\u11c2\u2100-\u211f\u2121\u2123-\u214f\u2460-\u24b5\u24ea-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff01-\uffdc\uffe0-\uffe6]+"
 )
+_SENTENCE = re.compile(r"[가-힣](?:다|요|죠|까)(?:[.!?…”\"’\s]|\Z)")  # the end of one, by its predicate
 _MOST_ROUNDS = 50  # of cutting ends: real texts take up to five, one made of nothing else would take thousands
 _HALF_WIDTH_HANGUL = re.compile("[\uffa1-\uffdc]+")
 # Parts of syllables that are left alone by composing become the letters of a keyboard; runs with old letters stay.
@@ -116,8 +117,12 @@ def clean_title(text: str) -> str:
 
 
 def clean_body(text: str) -> str:
-    """A body, normalised, without the boilerplate that the rules name."""
+    """A body, normalised, without the boilerplate that the rules name; one that has a sentence is never emptied."""
     text = normalise(text)
+    return _without_boilerplate(text) or (text if _SENTENCE.search(text) else "")
+
+
+def _without_boilerplate(text: str) -> str:
     for rule in rules("boilerplate"):
         if rule.where == "start":  # before what such a rule knows a start by is gone
             text = rule.pattern.sub("", text, count=1)
