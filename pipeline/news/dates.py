@@ -21,7 +21,6 @@ from functools import cache
 from pipeline.asof import SEOUL
 from pipeline.text.normalise import normalise
 
-UNKNOWN = frozenset({"unreadable", "implausible"})  # rules of articles whose date is known to be wrong
 SEOUL_OFFSET = dt.timedelta(hours=9)
 AHEAD = dt.timedelta(minutes=15)  # a clock of a publisher may be this wrong before its dates are doubted
 EARLIEST = 1990  # the year before which a feed's date is a default of its software (1970, 1900, 0001)

@@ -13,7 +13,7 @@ from pipeline.news import dates
 from pipeline.news.decode import decode
 from pipeline.news.entries import LONGEST_TEXT, NotTaken, entry
 from pipeline.news.parse import Item, parse
-from pipeline.store.news import Entry
+from pipeline.store.news import UNDATED, Entry
 from pipeline.text.normalise import clean_body, clean_title
 
 MOST_NOTES = 20  # items in error that are named
@@ -63,10 +63,10 @@ def read_feed(job: FeedJob, body: bytes) -> ParsedFeed:
     parsed.gmt_is_seoul = job.gmt_is_seoul or dates.seoul_labelled_gmt(said, job.now)
     for item in feed.items:
         _take(parsed, item, job)
-    if unknown := [made.published_raw for made in parsed.entries if made.published_rule in dates.UNKNOWN]:
+    if unknown := [made.published_raw for made in parsed.entries if made.published_rule in UNDATED]:
         parsed.undated = (
             f"the date of {len(unknown)} of {parsed.items} items cannot be read (such as {unknown[0][:60]!r}): "
-            "the time they were first seen is used"
+            "the time they were first seen is used, and trends leave them out until a later poll gives a date"
         )
     return parsed
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
+from pipeline.store.news import DATED_LATER, UNDATED
 from pipeline.store.packed import pack, unpack
 from pipeline.store.schema import (
     article_versions,
@@ -183,15 +184,22 @@ def _open(version_id: int) -> sa.ColumnElement[bool]:
     )
     readable = sa.select(sa.literal(1)).where(article_versions.c.article_id == articles.c.id)
     done = sa.select(counting_versions.c.counted_to).where(counting_versions.c.id == version_id).scalar_subquery()
+    dated_later = articles.c.published_rule == sa.literal_column(f"'{DATED_LATER}'")  # literal: its index is partial
     return sa.and_(
-        articles.c.id > done, articles.c.removed_at.is_(None), ~articles.c.is_ad, readable.exists(), ~counted.exists()
+        sa.or_(articles.c.id > done, dated_later),
+        articles.c.published_rule.not_in(UNDATED),
+        articles.c.removed_at.is_(None),
+        ~articles.c.is_ad,
+        readable.exists(),
+        ~counted.exists(),
     )
 
 
 def open_days(conn: Connection, version_id: int) -> list[tuple[dt.date, int]]:
     """Days with articles that the version has not counted, oldest first, and how many there are.
 
-    Removed articles and advertisements are never counted. Reads only articles newer than those known to be done.
+    Removed articles and advertisements are never counted, nor those without a known date until they get one. Reads only
+    articles newer than those known to be done, and those dated later.
     """
     query = sa.select(articles.c.day, sa.func.count()).where(_open(version_id)).group_by(articles.c.day)
     return [(day, int(n)) for day, n in conn.execute(query.order_by(articles.c.day))]

@@ -21,6 +21,7 @@ from pipeline.store.schema import (
     article_feeds,
     article_versions,
     articles,
+    counted_articles,
     imports,
     removals,
     synonym_groups,
@@ -57,6 +58,12 @@ class Entry:
 JoinStories = Callable[[Connection, Mapping[int, Entry]], Mapping[int, int]]
 
 
+UNDATED = frozenset({"unreadable", "implausible"})
+"""Rules of articles whose date is not known: the time they were first seen stands in for it."""
+DATED_LATER = "later"
+"""The rule of those that got a date afterwards."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What became of a batch: each entry is counted in exactly one of these."""
@@ -80,7 +87,8 @@ def write(
     """Take a batch in, in this transaction.
 
     Identity is the url. Known content (of any version), a shorter cut of it, and an empty text in place of one are
-    duplicates; other content is a new version, which never changes the day. What was removed is never taken again.
+    duplicates; other content is a new version, which never changes the day. Only a day that was not known
+    (`UNDATED`) is changed, by the first date that can be read. What was removed is never taken again.
     With ``cuts`` a shorter cut is a version too: it is known to be what the article's own rules make of it now.
     ``source`` is ``feed`` or ``archive``; ``join`` decides the stories of new articles. Entries are
     stamped with their ``seen_at``, else ``known_by``, else now.
@@ -95,6 +103,7 @@ def write(
     fresh = [e for url, e in batch.items() if url not in gone and url not in held]
     known = [(held[url], e) for url, e in batch.items() if url in held and url not in gone]
     changed = [(one, e) for one, e in known if _differs(one, e, cuts)]
+    _date(conn, known)
 
     ids = {url: one.id for url, one in held.items()} | _insert(conn, fresh, now, source)
     _add_versions(conn, changed, now)
@@ -132,21 +141,23 @@ class _Held:
     text: str
     hashes: set[str]
     removed: bool
+    rule: str
 
 
 def _held(conn: Connection, wanted: Sequence[str]) -> dict[str, _Held]:
     query = (
         sa.select(
             articles.c.url, articles.c.id, articles.c.version, articles.c.removed_at, article_versions.c.version,
-            article_versions.c.title, article_versions.c.text, article_versions.c.content_sha256,
+            articles.c.published_rule, article_versions.c.title, article_versions.c.text,
+            article_versions.c.content_sha256,
         )
         .join(article_versions, article_versions.c.article_id == articles.c.id, isouter=True)
         .where(articles.c.url.in_(list(wanted)))
         .order_by(articles.c.id, article_versions.c.version)
     )  # fmt: skip
     held: dict[str, _Held] = {}
-    for url, id_, newest, removed_at, version, title, text, sha in conn.execute(query):
-        known = held.setdefault(url, _Held(id_, newest, "", "", set(), removed_at is not None))
+    for url, id_, newest, removed_at, version, rule, title, text, sha in conn.execute(query):
+        known = held.setdefault(url, _Held(id_, newest, "", "", set(), removed_at is not None, rule))
         if version is not None:
             known.hashes.add(sha)
             if version == newest:
@@ -163,6 +174,18 @@ def _differs(known: _Held, entry: Entry, cuts: bool) -> bool:
 def is_cut(entry: Entry, title: str, text: str) -> bool:
     """Whether an entry is a shorter cut of the same: another feed's, and no correction."""
     return title == entry.title and text.startswith(entry.text.rstrip(".… "))
+
+
+def _date(conn: Connection, known: Sequence[tuple[_Held, Entry]]) -> None:
+    """Give articles whose date could not be read the one that they come with now, unless they were counted before."""
+    counted = sa.exists().where(counted_articles.c.article_id == articles.c.id)
+    for one, entry in known:
+        if one.rule in UNDATED and entry.published_rule not in {*UNDATED, "missing", "future"}:
+            values = {
+                "published_at": entry.published_at, "day": entry.day, "published_raw": entry.published_raw,
+                "published_rule": DATED_LATER,
+            }  # fmt: skip
+            conn.execute(sa.update(articles).where(articles.c.id == one.id, ~counted).values(values))
 
 
 def _insert(conn: Connection, fresh: Sequence[Entry], now: dt.datetime, source: str) -> dict[str, int]:

@@ -123,6 +123,7 @@ articles = _table(
     _text("source", default="feed"),  # feed, archive
     _time("removed_at", nullable=True),
     sa.Index("ix_articles_first_seen_at_id", "first_seen_at", "id"),
+    sa.Index("ix_articles_dated_later", "id", postgresql_where=sa.text("published_rule = 'later'")),
 )
 article_versions = _table(
     "article_versions",

@@ -28,11 +28,14 @@ from pipeline.encoder.encoding import cut
 from pipeline.errors import UsageError
 from pipeline.kept import keep, read_kept
 from pipeline.news.crawler import read_feeds
+from pipeline.news.entries import entry
 from pipeline.news.parse import Item
 from pipeline.news.removal import _needles, _stands_in
+from pipeline.news.stories import StoryRule
 from pipeline.news.urls import canonical
+from pipeline.store import counts, models
 from pipeline.store import feeds as feed_rows
-from pipeline.store import models
+from pipeline.store import news as store_news
 from pipeline.text import normalise
 
 START = dt.datetime.fromisoformat("2026-02-01T09:00:00+09:00")
@@ -335,3 +338,33 @@ def test_one_guid_for_two_articles_and_two_guids_for_one(ctx: Context, tmp_path:
         crawl(ctx, server, tmp_path)
     assert one(ctx, "SELECT count(*) FROM articles") == 2
     assert one(ctx, f"SELECT version FROM articles WHERE url = '{first.url}'") == 2
+
+
+def test_an_article_without_a_known_date_is_counted_once_a_later_poll_gives_one(ctx: Context) -> None:
+    def poll(date: str) -> None:
+        now = dt.datetime(2026, 2, 14, 18, tzinfo=dt.UTC)
+        item = Item(
+            "https://www.garam.example/a/1", "첫째 기사 제목", "본문의 첫째 문장이다.", date, "", "경제", "가람일보"
+        )
+        with ctx.store.begin() as conn:
+            store_news.write(conn, [entry(item, now=now)], source="feed", join=StoryRule.of(ctx.config.news).join)
+
+    def uncounted() -> list[tuple[dt.date, int]]:
+        with ctx.store.begin() as conn:
+            return counts.open_days(conn, version)
+
+    with ctx.store.begin() as conn:
+        version = counts.ensure_version(conn, "word", "k", START).id
+    poll("곧 나옵니다")
+    assert one(ctx, "SELECT published_rule || ' ' || day FROM articles") == "unreadable 2026-02-15"
+    assert uncounted() == []
+    with ctx.store.begin() as conn:
+        counts.mark_ready(conn, version, START, counts.newest_article(conn))
+    for unknown in ("곧 나옵니다", "", "1970-01-01"):
+        poll(unknown)
+        assert uncounted() == [], unknown
+    poll("2026-02-03 15:04")
+    assert one(ctx, "SELECT published_rule || ' ' || day FROM articles") == "later 2026-02-03"
+    assert uncounted() == [(dt.date(2026, 2, 3), 1)]
+    poll("2026-02-04 15:04")
+    assert one(ctx, "SELECT day FROM articles") == dt.date(2026, 2, 3), "a known date never changes"

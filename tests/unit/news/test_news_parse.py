@@ -105,6 +105,7 @@ def test_dates_that_cannot_be_read_are_told() -> None:
     job = FeedJob("https://a.kr/rss", dt.datetime(2026, 2, 14, tzinfo=dt.UTC))
     read = read_feed(job, body.format(1, "곧 나옵니다").encode())
     assert read.undated == (
-        "the date of 1 of 1 items cannot be read (such as '곧 나옵니다'): the time they were first seen is used"
+        "the date of 1 of 1 items cannot be read (such as '곧 나옵니다'): the time they were first seen is used, "
+        "and trends leave them out until a later poll gives a date"
     )
     assert read_feed(job, body.format(1, "Tue, 02/03/2026 - 15:04").encode()).undated == ""
