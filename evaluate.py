@@ -57,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     except GaramError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"evaluate.py: {error.filename or args.output}: {error.strerror or error}", file=sys.stderr)
+        return 1
     if args.json:
         print((args.output / "report.json").read_text(encoding="utf-8"))
     else:

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from pipeline.training.finetune.distributed import ProcessGroup
 
 
+_OURS = "train.py.unfinished"
+"""Marks the folder of what is unfinished as ours: only such a folder is ever emptied."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command: 0 done, 1 refused or failed, 2 wrong use."""
     options = _parser().parse_args(arguments)
@@ -43,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     except GaramError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"train.py: {error.filename or options.output}: {error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\ntrain.py: stopped; continue with --resume", file=sys.stderr)
         return 1
@@ -55,15 +62,14 @@ def run(options: argparse.Namespace) -> Path:
     from pipeline.training.finetune.distributed import ProcessGroup
 
     config: Config = _configured(options)
-    output: Path = options.output
+    output = options.output.resolve()
     work = output.with_name(f".{output.name}.work")
-    if (output / "card.json").exists():
-        if options.resume:
-            return output
-        raise UsageError(f"{output} holds a trained model already: name another folder, or delete it")
+    if options.resume and (output / "card.json").exists():
+        return output
     processes = ProcessGroup()
-    if processes.is_main and not options.resume:
-        shutil.rmtree(work, ignore_errors=True)
+    if processes.is_main:
+        _check_new(output)
+        _claim(work, resume=options.resume)
     processes.barrier()
     articles = _articles(options.corpus, config)
     base: Path | None = options.base
@@ -81,13 +87,37 @@ def run(options: argparse.Namespace) -> Path:
     return output
 
 
+def _check_new(output: Path) -> None:
+    """UsageError unless ``output`` is a new or an empty folder: training replaces nothing."""
+    if not output.exists() and output.name:
+        return
+    if (output / "card.json").is_file():
+        raise UsageError(f"{output} holds a trained model already: name another folder, or delete it")
+    if not output.is_dir():
+        raise UsageError(f"{output} is a file: name a new folder")
+    if any(output.iterdir()) or not output.name:
+        raise UsageError(f"{output} is not empty, and training replaces nothing: name a new folder")
+
+
+def _claim(work: Path, *, resume: bool) -> None:
+    """Make the folder of what is unfinished, empty unless it is resumed; one that is not ours is refused."""
+    if work.is_dir() and any(work.iterdir()) and not (work / _OURS).is_file():
+        raise UsageError(f"{work} would hold what is unfinished, and it holds something else: name another output")
+    if not resume and work.is_dir():
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / _OURS).touch()
+
+
 def _configured(options: argparse.Namespace) -> Config:
     config = load(options.config)
     training = config.training
     if options.seed is not None:
         training = training.model_copy(update={"seed": options.seed})
     if options.steps is not None:
-        tuning = type(training.fine_tuning).model_validate(training.fine_tuning.model_dump() | {"steps": options.steps})
+        if options.steps < 0:
+            raise UsageError(f"--steps {options.steps}: write how many steps, or 0 for none")
+        tuning = training.fine_tuning.model_copy(update={"steps": options.steps})
         training = training.model_copy(update={"fine_tuning": tuning})
     return config.model_copy(update={"training": training})
 

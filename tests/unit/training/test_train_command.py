@@ -140,3 +140,30 @@ def test_an_article_without_text_is_named_with_its_line(corpus, tmp_path, value,
     corpus.write_text("\n" + json.dumps(row), "utf-8")
     assert main(["--corpus", str(corpus), "--output", str(tmp_path / "m")]) != 0
     assert f"{corpus}:2 is no article" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["full", "full/", "file", "link", ".", "file/inside", "other/m"])
+def test_an_output_never_replaces_what_is_there(corpus, tmp_path, monkeypatch, capsys, where):
+    """A folder with files, a file, a link to a folder, the current one, below a file, a work folder of others."""
+    kept = {"full/thesis.txt": "years", "file": "years", "other/.m.work/thesis.txt": "years"}
+    for name, text in kept.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "link").symlink_to(tmp_path / "full")
+    monkeypatch.chdir(tmp_path)
+    assert main(["--corpus", str(corpus), "--output", where, "--steps", "0"]) in (1, 2)
+    told = capsys.readouterr().err
+    assert told.startswith("train.py: ")
+    assert len(told.splitlines()) == 1
+    assert {name: (tmp_path / name).read_text() for name in kept} == kept
+
+
+def test_an_empty_folder_and_no_steps_are_fine_and_fewer_are_not(corpus, tmp_path, capsys):
+    tiny_encoder(tmp_path / "base", gain=0.0)
+    (tmp_path / "m").mkdir()
+    command = ["--config", str(tmp_path / "config.yaml"), "--corpus", str(corpus), "--base", str(tmp_path / "base")]
+    command += ["--output", str(tmp_path / "m"), "--steps"]
+    assert main([*command, "-1"]) == 2
+    assert "--steps -1" in capsys.readouterr().err
+    assert main([*command, "0"]) == 0
+    assert (tmp_path / "m" / "card.json").is_file()
