@@ -11,7 +11,6 @@ from collections.abc import Collection
 
 from pipeline.asof import day_of
 from pipeline.news import dates, urls
-from pipeline.news.markup import to_text
 from pipeline.news.parse import Item
 from pipeline.store.news import Entry
 from pipeline.text import duplicates
@@ -36,8 +35,8 @@ def entry(
     date has no place.
     """
     url = urls.canonical(item.url)
-    title = clean_title(to_text(item.title))[:500]
-    text = clean_body(to_text(item.text))[:LONGEST_TEXT]
+    title = clean_title(item.title)[:500]
+    text = clean_body(item.text)[:LONGEST_TEXT]
     if not title and not text:
         raise ValueError("nothing is left of it without boilerplate")
     if not title:  # a headline is expected everywhere: the first words of the text stand in for it

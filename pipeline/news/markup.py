@@ -21,6 +21,18 @@ _OPENING = re.compile(rf"<({'|'.join(_DROPPED_CLOSED)})\b[^<>]*>", re.IGNORECASE
 _CLOSING = re.compile(rf"</({'|'.join(_DROPPED_CLOSED)})\b", re.IGNORECASE)
 # Only what starts like a tag is one (as in HTML5): `<단독>` and `3 < 5` are text.
 _TAG = re.compile(r"<(?:/?[A-Za-z]|!|\?)[^<>]*>?")
+# Elements that show in a headline or a sentence that was escaped too often. `List<String>` has none of them.
+_KNOWN = re.compile(
+    r"<(?!(?:/?(?:a|abbr|b|big|blockquote|br|center|cite|code|dd|del|div|dl|dt|em|figure|font|h[1-6]|hr|i|img|ins|li|"
+    r"mark|ol|p|pre|q|s|small|span|strike|strong|sub|sup|table|tbody|td|th|tr|tt|u|ul|script|style|figcaption)"
+    r"(?=[\s/>])|!--|!\[))",
+    re.IGNORECASE,
+)
+# A reference ends with its semicolon, whatever HTML's oldest rules say: `5G&LTE` has none. Five are typed without.
+_REFERENCE = re.compile(
+    r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|&(?:nbsp|amp|lt|gt|quot)(?![A-Za-z0-9;=])"
+)
+_LOOSE = re.compile(rf"&(?!{_REFERENCE.pattern.replace('&', '')})")
 _CDATA = re.compile(r"<!\[CDATA\[|\]\]>")
 # A reference that a feed's own cutting has cut: `... 광역&mi`. AT&T and R&D are none.
 _CUT_REFERENCE = re.compile(r"&(?:#\d{0,6}|([a-z]{2,6}))\Z")
@@ -32,19 +44,30 @@ _TEXTS = etree.XPath("//text()", smart_strings=False)
 _DEEPEST = 256  # elements within one another that libxml2 reads without huge_tree
 
 
-def to_text(markup: str) -> str:
-    """The text of HTML that may be broken, cut off, or escaped up to twice too often. Blocks become lines."""
+def to_text(markup: str, *, markup_from: int = 0) -> str:
+    """The text of HTML that may be broken, cut off, or escaped up to twice too often. Blocks become lines.
+
+    In the first reading whatever starts like a tag is one, in the others (of what was escaped too often) only elements
+    that a text has. ``markup_from`` 1 is for headlines, where the first reading has no other tags either: formats leave
+    open whether they are HTML.
+    """
     text = markup[:LONGEST].replace("\0", "")
-    for _ in range(3):
+    for reading in range(3):
         if "&" not in text and "<" not in text and "]]>" not in text:
             break
         before = text
         if "[CDATA[" in text or "]]>" in text:
             text = _CDATA.sub("", text)
-        text = _parse(text) if "<" in text and _TAG.search(text) else html.unescape(text)
+        marked = text if reading < 1 - markup_from else _KNOWN.sub("&lt;", text)
+        text = _parse(marked) if "<" in marked and _TAG.search(marked) else references(text)
         if text == before:
             break
     return _without_cut_reference(text).replace("\u00a0", " ")
+
+
+def references(text: str) -> str:
+    """Plain text with its character references read once; tags stay as they are."""
+    return _REFERENCE.sub(lambda found: html.unescape(found[0]), text)
 
 
 def _without_cut_reference(text: str) -> str:
@@ -59,11 +82,12 @@ def _parse(text: str) -> str:
     drop = _DROPPED.search(text)
     if drop:
         text = _without_unclosed(text)
+    text = _LOOSE.sub("&amp;", text)
     root = etree.fromstring(b"<div>" + text.encode("utf-8", "ignore") + b"</div>", _PARSER)
     if root is None:
         return ""
     if text.count("<") >= _DEEPEST and any(e.type_name == "ERR_RESOURCE_LIMIT" for e in _PARSER.error_log):
-        return html.unescape(_TAG.sub(" ", text))  # the parser has stopped there and would lose the rest
+        return references(_TAG.sub(" ", text))  # the parser has stopped there and would lose the rest
     if drop:
         etree.strip_elements(root, *_ALWAYS_DROPPED, *_DROPPED_CLOSED, with_tail=False)
     for block in root.iter(*_BLOCKS):

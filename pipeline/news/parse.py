@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from pipeline.errors import BadInputError
 from pipeline.news import dates, urls
 from pipeline.news.decode import MOST_UNPACKED, decode, harden, unpacked
-from pipeline.news.markup import to_text
+from pipeline.news.markup import references, to_text
 
 # What feedparser and the standard parsers raise on input made to break them.
 _BROKEN = (RecursionError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
@@ -93,11 +93,11 @@ def _xml_feed(text: str, url: str) -> Feed:
         feed.warning = f"broken XML, read leniently ({' '.join(str(parsed.get('bozo_exception', '')).split())[:150]})"
     site = urls.absolute(str(channel.get("link") or ""), url) or url
     for entry in entries[:MOST_ITEMS]:
-        _take(feed, lambda entry=entry: _xml_item(entry, site, url))
+        _take(feed, lambda entry=entry: _xml_item(entry, site, url, atom=feed.kind.startswith("atom")))
     return feed
 
 
-def _xml_item(entry: Any, site: str, url: str) -> Item:
+def _xml_item(entry: Any, site: str, url: str, *, atom: bool) -> Item:
     guid = str(entry.get("id") or "")[:500]
     links = [
         str(link.get("href") or "") for link in entry.get("links") or [] if link.get("rel", "alternate") == "alternate"
@@ -110,10 +110,12 @@ def _xml_item(entry: Any, site: str, url: str) -> Item:
     said = list(dict.fromkeys(str(entry[k]) for k in ("published", "created", "updated", "date") if entry.get(k)))
     # The first that can be read: what stands where the date of publication should be may be no date at all.
     raw = next((one for one in said if len(said) == 1 or dates.read(one)), said[0] if said else "")
+    # Atom says whether a title is markup; RSS cannot.
+    plain = atom and (entry.get("title_detail") or {}).get("type") == "text/plain"
     tags = [str(tag.get("term") or tag.get("label") or "") for tag in entry.get("tags") or []]
     return Item(
         url=link,
-        title=_line(entry.get("title")),
+        title=(_plain_line if plain else _line)(entry.get("title")),
         text=max(texts, key=len, default=""),
         published_raw=raw,
         guid=guid,
@@ -146,12 +148,14 @@ def _json_item(entry: Any, site: str) -> Item:
         guid if re.match(r"https?://", guid, re.IGNORECASE) else "",
     ]
     link = next((found for c in candidates if isinstance(c, str) and c and (found := urls.absolute(c, site))), "")
-    bodies = [entry.get("content_html"), entry.get("content_text"), entry.get("summary")]
+    markup, plain = entry.get("content_html"), (entry.get("content_text"), entry.get("summary"))
+    texts = [to_text(markup)] if isinstance(markup, str) else []
+    texts += [references(one) for one in plain if isinstance(one, str)]
     tags = entry.get("tags")
     return Item(
         url=link,
-        title=_line(entry.get("title")),
-        text=max((to_text(b) for b in bodies if isinstance(b, str)), key=len, default=""),
+        title=_plain_line(entry.get("title")),
+        text=max(texts, key=len, default=""),
         published_raw=str(entry.get("date_published") or entry.get("date_modified") or ""),
         guid=guid,
         category=_line(tags[0]) if isinstance(tags, list) and tags else "",
@@ -179,7 +183,7 @@ def _sitemap_item(row: dict[str, str], url: str) -> Item:
     words = _line(row.get("keywords"))
     return Item(
         link,
-        _line(row.get("title")),
+        _plain_line(row.get("title")),
         "",
         raw.strip(),
         category=words.split(",")[0].strip(),
@@ -196,7 +200,7 @@ def _row(node: ElementTree.Element) -> dict[str, str]:
 
 def _loose_row(block: str) -> dict[str, str]:
     found = re.findall(r"<(?!image:|video:)(?:\w+:)?(\w+)\b[^<>]*>(?:<!\[CDATA\[)?([^<]*?)(?:\]\]>)?</", block)
-    return {name: to_text(value) for name, value in reversed(found)}
+    return {name: references(value) for name, value in reversed(found)}
 
 
 def _take(feed: Feed, read: Any) -> None:
@@ -215,7 +219,13 @@ def _take(feed: Feed, read: Any) -> None:
 
 
 def _line(value: object) -> str:
-    return " ".join(to_text(value).split())[:1000] if isinstance(value, str) else ""
+    """A line that may be HTML: RSS does not say whether its titles are, and many escape them once too often."""
+    return " ".join(to_text(value, markup_from=1).split())[:1000] if isinstance(value, str) else ""
+
+
+def _plain_line(value: object) -> str:
+    """A line of a format that says it is plain text."""
+    return " ".join(references(value).split())[:1000] if isinstance(value, str) else ""
 
 
 def _local(tag: object) -> str:

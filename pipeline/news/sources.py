@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from pipeline.errors import BadInputError, UsageError
 from pipeline.news import speeches
+from pipeline.news.markup import to_text
 from pipeline.news.parse import Item
 
 FORMATS = ("jsonl", "csv", "parquet")
@@ -170,8 +171,8 @@ def item(row: dict[str, Any]) -> Item:
         url = f"https://archive.invalid/{key}"
     return Item(
         url,
-        title,
-        text,
+        to_text(title, markup_from=1),  # an archive does not say what is markup
+        to_text(text, markup_from=1),
         published,
         _text(_get(row, "id")),
         _text(_get(row, "category")),
