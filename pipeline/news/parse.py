@@ -65,12 +65,36 @@ def parse(data: bytes, *, url: str = "", content_type: str = "") -> Feed:
         if stripped[0] in "{[":
             return _json_feed(stripped, url)
         hardened = harden(text)
-        head = hardened[:3000].lower()
-        if re.search(r"<(?:\w+:)?(?:urlset|sitemapindex)\b", head):
+        root = _root(hardened)
+        if root == "sitemapindex":
+            raise BadInputError("this is an index of sitemaps: add the news sitemap that it names as the feed")
+        if root == "urlset":
             return _sitemap(hardened, url)
         return _xml_feed(hardened, url)
     except _BROKEN as error:
         raise BadInputError(f"the feed cannot be read ({type(error).__name__}: {str(error)[:120]})") from error
+
+
+_BEFORE_ROOT = re.compile(r"<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|<![A-Za-z][^<>\[]*(?:\[.*?\]\s*)?>", re.DOTALL)
+_ELEMENT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)")
+
+
+def _root(text: str) -> str:
+    """The local name of a document's element in lower case, empty where there is none.
+
+    What stands before it, however long, does not count: comments, instructions, a document type, stray text.
+    """
+    place = 0
+    while (place := text.find("<", place)) >= 0:
+        before = _BEFORE_ROOT.match(text, place)
+        if before:
+            place = before.end()
+            continue
+        element = _ELEMENT.match(text, place)
+        if element:
+            return element[1].lower()
+        place += 1
+    return ""
 
 
 def _xml_feed(text: str, url: str) -> Feed:
@@ -163,8 +187,6 @@ def _json_item(entry: Any, site: str) -> Item:
 
 
 def _sitemap(text: str, url: str) -> Feed:
-    if re.search(r"<(?:\w+:)?sitemapindex\b", text[:3000], re.IGNORECASE):
-        raise BadInputError("this is an index of sitemaps: add the news sitemap that it names as the feed")
     feed = Feed("", "news-sitemap")
     try:
         root = ElementTree.fromstring(text.encode("utf-8"))  # noqa: S314 - no document type is left in it

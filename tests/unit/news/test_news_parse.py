@@ -109,3 +109,33 @@ def test_dates_that_cannot_be_read_are_told() -> None:
         "and trends leave them out until a later poll gives a date"
     )
     assert read_feed(job, body.format(1, "Tue, 02/03/2026 - 15:04").encode()).undated == ""
+
+
+ITEM = "<item><title>제목</title><link>https://www.garam.example/1</link></item>"
+PLACE = "<url><loc>https://www.garam.example/1</loc><news><title>제목</title></news></url>"
+
+
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [
+        (
+            f"<rss version='2.0'><channel><title>지도</title><description>&lt;urlset&gt; 쓰는 법</description>{ITEM}</channel></rss>",
+            "rss20",
+        ),
+        (
+            f"<rss version='2.0'><channel><title><![CDATA[<urlset> <sitemapindex>]]></title>{ITEM}</channel></rss>",
+            "rss20",
+        ),
+        (f"<!-- <urlset> --><rss version='2.0'><channel>{ITEM}</channel></rss>", "rss20"),
+        (f"<?xml version='1.0'?><!--{'긴 설명 <rss> ' * 2000}--><urlset>{PLACE}</urlset>", "news-sitemap"),
+        (
+            f"<?xml-stylesheet href='<rss>'?>\n<s:urlset xmlns:s='http://www.sitemaps.org/schemas/sitemap/0.9'>"
+            f"{PLACE.replace('<url>', '<s:url>').replace('</url>', '</s:url>').replace('<loc>', '<s:loc>').replace('</loc>', '</s:loc>')}</s:urlset>",
+            "news-sitemap",
+        ),
+        (f"\ufeff\n\n<!DOCTYPE urlset [<!ELEMENT rss ANY>]><URLSET>{PLACE}</URLSET>", "news-sitemap"),
+    ],
+)
+def test_the_document_element_says_which_format_it_is(document: str, kind: str) -> None:
+    feed = parse(document.encode())
+    assert (feed.kind, [item.title for item in feed.items]) == (kind, ["제목"])
